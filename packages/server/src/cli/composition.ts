@@ -1,0 +1,60 @@
+/**
+ * What the commands need of the composition root, and its loading on first use: importing it loads the tensor library,
+ * which `--help` must not.
+ */
+
+import type { ServeOptions } from '../config/options.ts';
+import type { Generator } from '../scheduler/request.ts';
+import type { Logger } from '../telemetry/log.ts';
+import type { Progress } from '../telemetry/progress.ts';
+
+export interface EngineDescription {
+  readonly library: string;
+  readonly version: string;
+  readonly variant: string;
+  readonly features: readonly string[];
+  readonly threads: { readonly value: number; readonly because: string };
+}
+
+export interface MemoryEstimate {
+  readonly modelId: string;
+  readonly modelType: string;
+  readonly parameters: number;
+  readonly dtype: string;
+  readonly weightBytes: number;
+  readonly kvBytesPerToken: number;
+  readonly kvBytes: number;
+  readonly adapterBytes: number;
+  readonly totalBytes: number;
+  readonly maxTotalTokens: number;
+}
+
+export interface RunningServer {
+  readonly url: string;
+  readonly adapters: readonly string[];
+  readonly modelId: string;
+  close(): Promise<void>;
+}
+
+export interface LoadedEngine {
+  readonly generator: Generator;
+  dispose(): Promise<void>;
+}
+
+export interface StartDependencies {
+  readonly log: Logger;
+  readonly progress: Progress;
+  readonly signal: AbortSignal;
+}
+
+export interface Composition {
+  startServer(options: ServeOptions, deps: StartDependencies): Promise<RunningServer>;
+  loadEngine(options: ServeOptions, deps: StartDependencies): Promise<LoadedEngine>;
+  describeEngine(options: ServeOptions): Promise<EngineDescription>;
+  estimateMemory(options: ServeOptions): Promise<MemoryEstimate>;
+}
+
+export async function loadComposition(): Promise<Composition> {
+  const root: string = '../server.js';
+  return (await import(root)) as Composition;
+}

@@ -1,0 +1,79 @@
+/** From values that are each right by themselves to options that fit each other, with everything derived filled in. */
+
+import { existsSync } from 'node:fs';
+import { homedir } from 'node:os';
+import { join, resolve } from 'node:path';
+
+import { LoraxError } from '../base/errors.ts';
+import { coresAllowed } from './cores.ts';
+import type { GivenOptions, ServeOptions } from './options.ts';
+
+export type Environment = Readonly<Record<string, string | undefined>>;
+
+/** A command that only describes the machine needs no model. */
+export interface Needs {
+  readonly model: boolean;
+}
+
+/** Throws `OPTION_INVALID` naming the flag that does not fit. */
+export function deriveOptions(given: GivenOptions, env: Environment, needs: Needs): ServeOptions {
+  checkModel(given, needs);
+  checkLimits(given);
+  checkCors(given);
+  const adapterSource =
+    given.adapterSource ?? (given.demo || given.adapterRoot !== undefined ? ('local' as const) : ('hub' as const));
+  return Object.freeze({
+    ...given,
+    ...splitRevision(given),
+    threads: given.threads === undefined ? coresAllowed() : { value: given.threads, because: 'asked for by --threads' },
+    adapterSource,
+    defaultAdapterSource: given.defaultAdapterSource ?? adapterSource,
+    huggingfaceHubCache: given.huggingfaceHubCache ?? hubCacheFolder(env),
+  });
+}
+
+function checkModel({ modelId, revision, demo }: GivenOptions, needs: Needs): void {
+  if (demo && modelId !== undefined) refuse('--demo', `serves the bundled model; leave out --model-id (${modelId})`);
+  if (demo && revision !== undefined) refuse('--revision', 'the bundled model of --demo has no revisions');
+  if (needs.model && !demo && modelId === undefined) {
+    refuse('--model-id', 'is required; name a folder or a Hub id, or use --demo for the bundled model');
+  }
+}
+
+function checkLimits({ maxInputLength, maxTotalTokens, maxBatchTotalTokens }: GivenOptions): void {
+  if (maxInputLength !== undefined && maxTotalTokens !== undefined && maxInputLength >= maxTotalTokens) {
+    refuse('--max-input-length', `${maxInputLength} must be less than --max-total-tokens, ${maxTotalTokens}`);
+  }
+  if (maxTotalTokens !== undefined && maxBatchTotalTokens !== undefined && maxTotalTokens > maxBatchTotalTokens) {
+    refuse('--max-total-tokens', `${maxTotalTokens} is more than --max-batch-total-tokens, ${maxBatchTotalTokens}`);
+  }
+}
+
+/** Credentials for pages of any origin would let every page on the web act as its reader. */
+function checkCors({ corsAllowCredentials, corsAllowOrigin }: GivenOptions): void {
+  if (corsAllowCredentials && corsAllowOrigin.includes('*')) {
+    refuse('--cors-allow-credentials', 'needs --cors-allow-origin with the origins by name');
+  }
+}
+
+/** LoRAX's `id@revision`. A folder that has an @ in its name stays a folder. */
+function splitRevision({ modelId, revision }: GivenOptions): Pick<ServeOptions, 'modelId' | 'revision'> {
+  const [, id, suffix] = /^([\w.-]+(?:\/[\w.-]+)?)@(.+)$/.exec(modelId ?? '') ?? [];
+  if (modelId === undefined || id === undefined || suffix === undefined || existsSync(modelId)) {
+    return { modelId, revision };
+  }
+  if (revision !== undefined) refuse('--revision', `--model-id already asks for the revision ${suffix}`);
+  return { modelId: id, revision: suffix };
+}
+
+/** Where the Hub's Python client keeps its cache, so that both share one. */
+function hubCacheFolder(env: Environment): string {
+  if (env['HF_HUB_CACHE']) return resolve(env['HF_HUB_CACHE']);
+  if (env['HF_HOME']) return resolve(env['HF_HOME'], 'hub');
+  const cache = env['XDG_CACHE_HOME'] ? resolve(env['XDG_CACHE_HOME']) : join(homedir(), '.cache');
+  return join(cache, 'huggingface', 'hub');
+}
+
+function refuse(option: string, reason: string): never {
+  throw new LoraxError('OPTION_INVALID', { option, reason });
+}

@@ -1,0 +1,128 @@
+/**
+ * The flags of LoRAX's launcher that this server has no option for, each with the reason, so that its users' command
+ * lines start or say exactly why not. Ignored: the answers are the same without it. Refused: they would not be, or
+ * something that the user relies on would be missing.
+ */
+
+import type { Command } from 'commander';
+
+import { LoraxError } from '../base/errors.ts';
+import { declareFlag, givenValue } from './command-flag.ts';
+import type { GivenValue } from './command-flag.ts';
+import type { Environment } from './derive.ts';
+import { isFalseWord } from './value-forms.ts';
+
+export interface LoraxFlag {
+  readonly effect: 'ignored' | 'refused';
+  readonly reason: string;
+  /** A switch may stand alone; when it says false, nothing was asked for. */
+  readonly kind: 'switch' | 'value';
+  /** Values that ask for what happens anyway: accepted without a word. */
+  readonly harmless?: readonly string[];
+  readonly short?: string;
+  readonly env?: false;
+}
+
+const ignored = (kind: LoraxFlag['kind'], reason: string, harmless: readonly string[] = []): LoraxFlag => ({
+  effect: 'ignored',
+  kind,
+  reason,
+  harmless,
+});
+
+const refused = (kind: LoraxFlag['kind'], reason: string, harmless: readonly string[] = []): LoraxFlag => ({
+  effect: 'refused',
+  kind,
+  reason,
+  harmless,
+});
+
+const ONE_PROCESS = 'one process computes on all the cores that it may use (--threads)';
+const CUDA_GRAPHS = "there are no CUDA graphs; each step's graph is built in well under its compute time";
+const DRAFTING = 'this version does not draft; drafting never changes an answer';
+const CONTINUOUS = 'prompts and generated tokens share every step (--max-batch-prefill-tokens bounds the prompts)';
+const ADAPTER_MEMORY = 'memory for adapters is bounded by --max-active-adapters and their size';
+const PRELOADED = 'adapters are loaded when a request names them; any adapter that --adapter-root holds could be named';
+const NO_TUNNEL = 'the server opens no tunnel to the outside';
+
+export const LORAX_FLAGS: Readonly<Record<string, LoraxFlag>> = {
+  source: refused('value', 'base models are read from a folder or the Hub', ['hub']),
+  validationWorkers: ignored('value', 'the number of tokenizer workers follows from the machine'),
+  sharded: ignored('switch', ONE_PROCESS),
+  numShard: ignored('value', ONE_PROCESS, ['1']),
+  quantize: refused('value', 'weights are served as they are stored, or as --dtype says'),
+  compile: ignored('switch', CUDA_GRAPHS),
+  eager: ignored('switch', CUDA_GRAPHS),
+  compileMaxBatchSize: ignored('value', CUDA_GRAPHS),
+  compileMaxRank: ignored('value', CUDA_GRAPHS),
+  compileBatchSize: ignored('value', CUDA_GRAPHS),
+  speculativeTokens: ignored('value', DRAFTING, ['0']),
+  speculationMaxBatchSize: ignored('value', DRAFTING),
+  preloadedAdapterIds: refused('value', PRELOADED),
+  preloadedAdapterSource: ignored('value', 'it says nothing without --preloaded-adapter-ids'),
+  predibaseApiToken: ignored('value', "a request's own api_token opens its adapter"),
+  trustRemoteCode: ignored('switch', "code from a model's repository is never run"),
+  waitingServedRatio: ignored('value', CONTINUOUS),
+  maxWaitingTokens: ignored('value', CONTINUOUS),
+  eagerPrefill: ignored('value', CONTINUOUS),
+  chunkedPrefill: ignored('value', CONTINUOUS, ['true', '1']),
+  prefixCaching: ignored('value', 'this version computes every prompt; a prefix cache never changes an answer', [
+    'false',
+    '0',
+  ]),
+  mergeAdapterWeights: refused(
+    'switch',
+    'adapters stay beside the base model; --adapter-id alone makes one the default',
+  ),
+  adapterCycleTimeS: ignored('value', 'adapters share every step, so that none waits for its turn'),
+  adapterMemoryFraction: ignored('value', ADAPTER_MEMORY),
+  shardUdsPath: ignored('value', ONE_PROCESS),
+  masterAddr: ignored('value', ONE_PROCESS),
+  masterPort: ignored('value', ONE_PROCESS),
+  weightsCacheOverride: refused('value', 'name the folder of the weights with --model-id'),
+  disableCustomKernels: ignored('switch', 'there are no CUDA kernels'),
+  cudaMemoryFraction: ignored('value', 'there is no GPU memory to divide'),
+  otlpEndpoint: ignored('value', 'this version exports no traces'),
+  ngrok: refused('switch', NO_TUNNEL),
+  ngrokAuthtoken: ignored('value', NO_TUNNEL),
+  ngrokEdge: ignored('value', NO_TUNNEL),
+  env: { ...ignored('switch', '`lorax doctor` prints what is known of the machine'), short: '-e', env: false },
+  downloadOnly: refused('switch', 'there is no command that only downloads; the first start does'),
+  backend: ignored('value', 'its values name CUDA attention kernels'),
+  embeddingDim: refused('value', 'embedding models are not served'),
+  disableSgmv: ignored('switch', 'there are no CUDA kernels'),
+  memoryWiggleRoom: ignored('value', 'the KV cache is sized before anything runs (--max-batch-total-tokens)'),
+};
+
+/** What LoRAX read from the environment alone. */
+export const LORAX_ENVIRONMENT: Readonly<Record<string, LoraxFlag>> = {
+  ROPE_SCALING: refused('value', "the model's config.json alone says how positions are scaled"),
+  ROPE_FACTOR: refused('value', "the model's config.json alone says how positions are scaled"),
+  REQUEST_LOGGER_URL: ignored('value', 'requests are not sent to anybody'),
+  LORAX_PROFILER_DIR: ignored('value', 'there is no CUDA profile to write'),
+};
+
+export function declareLoraxFlags(command: Command): void {
+  for (const [key, flag] of Object.entries(LORAX_FLAGS)) {
+    declareFlag(command, key, { ...flag, repeatable: true, ...(flag.kind === 'value' && { placeholder: 'VALUE' }) });
+  }
+}
+
+/** One warning a flag that was ignored; throws `OPTION_INVALID` at the first that is refused. */
+export function settleLoraxFlags(command: Command, env: Environment): string[] {
+  const flags = Object.entries(LORAX_FLAGS).flatMap(([key, flag]) => {
+    const given = givenValue(command, key);
+    return given === undefined ? [] : settle(flag, given);
+  });
+  const variables = Object.entries(LORAX_ENVIRONMENT).flatMap(([name, flag]) => {
+    const text = env[name];
+    return text === undefined || text === '' ? [] : settle(flag, { text, writtenAs: `${name} (environment)` });
+  });
+  return [...flags, ...variables];
+}
+
+function settle(flag: LoraxFlag, { text, writtenAs }: GivenValue): string[] {
+  if (flag.harmless?.includes(text) || (flag.kind === 'switch' && isFalseWord(text))) return [];
+  if (flag.effect === 'refused') throw new LoraxError('OPTION_INVALID', { option: writtenAs, reason: flag.reason });
+  return [`option ${writtenAs} has no effect: ${flag.reason}`];
+}

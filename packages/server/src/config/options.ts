@@ -1,0 +1,229 @@
+/**
+ * The one table of the server's options. Flags, environment variables, validation, `--help` and
+ * `docs/reference/options.md` all come from it. Knows neither the command line's parser nor who uses the values.
+ */
+
+import { hostname } from 'node:os';
+
+import type { AdapterSource } from '../scheduler/request.ts';
+import type { CoreCount } from './cores.ts';
+import type { OptionTable, OptionValues } from './option-spec.ts';
+import { choice, decimal, integer, list, path, text, toggle } from './value-forms.ts';
+
+/** Far above every machine, far below where a number of tokens or rows stops being exact. */
+const MANY = 1_000_000_000;
+
+const ADAPTER_SOURCES = ['hub', 'local', 's3', 'pbase'] as const satisfies readonly AdapterSource[];
+
+export const OPTIONS = {
+  modelId: {
+    ...text('ID'),
+    group: 'Model',
+    help: 'Base model: a folder, or a Hub id, which may end in @REVISION',
+  },
+  revision: {
+    ...text('REVISION'),
+    group: 'Model',
+    help: 'Branch, tag or commit of the base model on the Hub',
+  },
+  demo: {
+    ...toggle(),
+    default: false,
+    group: 'Model',
+    help: 'Serve the bundled demo model with its adapters',
+  },
+  dtype: {
+    ...choice('TYPE', ['float32', 'float16', 'bfloat16']),
+    derived: 'as the weights are stored',
+    group: 'Model',
+    help: 'Type of the weights in memory; float32 also keeps the KV cache in float32',
+  },
+  tokenizerConfigPath: {
+    ...path('FILE'),
+    group: 'Model',
+    help: "A tokenizer_config.json whose chat template is used instead of the model's",
+  },
+  huggingfaceHubCache: {
+    ...path('DIR'),
+    derived: 'HF_HUB_CACHE, HF_HOME/hub, XDG_CACHE_HOME/huggingface/hub or ~/.cache/huggingface/hub',
+    group: 'Model',
+    help: 'Folder of downloaded models, in the layout that the Python tools share',
+  },
+
+  adapterId: {
+    ...text('ID'),
+    group: 'Adapters',
+    help: 'Adapter for requests that name none',
+  },
+  adapterSource: {
+    ...choice('SOURCE', ADAPTER_SOURCES),
+    derived: 'local with --adapter-root or --demo, else hub',
+    group: 'Adapters',
+    help: 'Where the adapter of --adapter-id is found',
+  },
+  defaultAdapterSource: {
+    ...choice('SOURCE', ADAPTER_SOURCES),
+    derived: 'the value of --adapter-source',
+    group: 'Adapters',
+    help: 'Where the adapters of requests that name no source are found',
+  },
+  adapterRoot: {
+    ...path('DIR'),
+    group: 'Adapters',
+    help: 'Folder of local adapters; requests name one by its path inside, and nothing outside can be read',
+  },
+  maxActiveAdapters: {
+    ...integer(1, MANY),
+    default: 64,
+    group: 'Adapters',
+    help: 'Adapters that are resident at the same time; idle ones leave when others need the room',
+  },
+
+  threads: {
+    ...integer(1, 1024),
+    derived: 'the cores that this process may use',
+    group: 'Engine',
+    help: 'Threads that compute a step',
+  },
+  ggmlPath: {
+    ...path('DIR'),
+    derived: 'the prebuilt package for this platform',
+    group: 'Engine',
+    help: 'Folder with a ggml of the same version that you built yourself',
+  },
+
+  maxConcurrentRequests: {
+    ...integer(1, MANY),
+    default: 1024,
+    group: 'Limits',
+    help: 'Requests in hand; one more is answered with 429',
+  },
+  maxBestOf: {
+    ...integer(1, 1024),
+    default: 2,
+    group: 'Limits',
+    help: 'Largest best_of (and n) of a request',
+  },
+  maxStopSequences: {
+    ...integer(0, 1024),
+    default: 4,
+    group: 'Limits',
+    help: 'Most stop strings of a request',
+  },
+  maxInputLength: {
+    ...integer(1, MANY),
+    derived: 'one less than --max-total-tokens',
+    group: 'Limits',
+    help: 'Most prompt tokens of a request',
+  },
+  maxTotalTokens: {
+    ...integer(2, MANY),
+    derived: "the model's context, at most 4096",
+    group: 'Limits',
+    help: 'Most prompt and generated tokens of a request together',
+  },
+  maxBatchSize: {
+    ...integer(1, 65_536),
+    default: 64,
+    group: 'Limits',
+    help: 'Sequences that run at the same time',
+  },
+  maxBatchPrefillTokens: {
+    ...integer(1, MANY),
+    default: 512,
+    group: 'Limits',
+    help: 'Prompt tokens in one step; longer prompts take several steps',
+  },
+  maxBatchTotalTokens: {
+    ...integer(2, MANY),
+    derived: 'from the memory that is available',
+    group: 'Limits',
+    help: 'Tokens of all running sequences together: the cells of the KV cache',
+  },
+
+  hostname: {
+    ...text('HOST'),
+    default: '127.0.0.1',
+    group: 'Server',
+    help: "Address to listen on; HOSTNAME counts only where it is not the machine's own name",
+    // Containers and some shells set HOSTNAME to the machine's name; nobody chose to listen there.
+    foreignEnv: (value) => value === hostname(),
+  },
+  port: {
+    ...integer(0, 65_535),
+    default: 3000,
+    group: 'Server',
+    help: 'Port to listen on; 0 takes a free one',
+    short: '-p',
+  },
+  corsAllowOrigin: {
+    ...list('ORIGIN'),
+    default: ['*'],
+    group: 'Server',
+    help: 'Origins whose pages may call the server',
+  },
+  corsAllowHeader: {
+    ...list('NAME'),
+    default: ['content-type', 'authorization'],
+    group: 'Server',
+    help: 'Request headers that such pages may send',
+  },
+  corsAllowMethod: {
+    ...list('METHOD'),
+    default: ['GET', 'POST'],
+    group: 'Server',
+    help: 'Methods that such pages may use',
+  },
+  corsExposeHeader: {
+    ...list('NAME'),
+    default: [],
+    group: 'Server',
+    help: 'Response headers that such pages may read',
+  },
+  corsAllowCredentials: {
+    ...toggle(),
+    default: false,
+    group: 'Server',
+    help: 'Whether such pages may send cookies; needs --cors-allow-origin',
+  },
+
+  watermarkGamma: {
+    ...decimal(0, 1),
+    default: 0.5,
+    group: 'Watermark',
+    help: 'Share of the vocabulary that a watermarked request prefers',
+  },
+  watermarkDelta: {
+    ...decimal(-100, 100),
+    default: 2,
+    group: 'Watermark',
+    help: 'What is added to the logits of the preferred tokens',
+  },
+
+  jsonOutput: {
+    ...toggle(),
+    default: false,
+    group: 'Logs',
+    help: 'Write the log as JSON lines',
+  },
+  logLevel: {
+    ...choice('LEVEL', ['trace', 'debug', 'info', 'warn', 'error', 'silent']),
+    default: 'info',
+    group: 'Logs',
+    help: 'Least severe message that is logged',
+  },
+} as const satisfies OptionTable;
+
+/** The values as they were given, each checked by itself. */
+export type GivenOptions = OptionValues<typeof OPTIONS>;
+
+/** What is derived from the machine, the environment or other options where it was not given. */
+interface DerivedOptions {
+  readonly threads: CoreCount;
+  readonly adapterSource: AdapterSource;
+  readonly defaultAdapterSource: AdapterSource;
+  readonly huggingfaceHubCache: string;
+}
+
+/** Every option of the server, checked alone and against the others; frozen. */
+export type ServeOptions = Readonly<Omit<GivenOptions, keyof DerivedOptions> & DerivedOptions>;

@@ -1,0 +1,105 @@
+/**
+ * Everything that the server counts, under LoRAX's names so that its dashboards work, in a registry of its own.
+ * Knows nothing about who counts. `docs/reference/metrics.md` is generated from `described`.
+ */
+
+import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry, Summary } from 'prom-client';
+
+export interface MetricLimits {
+  readonly maxInputLength: number;
+  readonly maxTotalTokens: number;
+}
+
+export interface MetricDescription {
+  readonly name: string;
+  readonly type: 'counter' | 'gauge' | 'histogram' | 'summary';
+  readonly labels: readonly string[];
+  readonly help: string;
+}
+
+export type Metrics = ReturnType<typeof createMetrics>;
+
+/** The values of `requestFailure`'s label. */
+export type RequestFailure = 'overloaded' | 'validation' | 'template' | 'incomplete' | 'dropped' | 'generation';
+
+/** The values of the label of the batch metrics. */
+export type StepMethod = 'prefill' | 'decode';
+
+/** 0.15 ms to 146 s, each half as long again as the one before. */
+const SECONDS = Array.from({ length: 35 }, (_, index) => 0.00015 * 1.5 ** index);
+const ROWS = Array.from({ length: 11 }, (_, index) => 2 ** index);
+
+export function createMetrics({ maxInputLength, maxTotalTokens }: MetricLimits) {
+  const registry = new Registry();
+  const { counter, gauge, histogram, summary, described } = metricMakers(registry);
+  const inputTokens = hundredSteps(maxInputLength);
+  const totalTokens = hundredSteps(maxTotalTokens);
+  collectDefaultMetrics({ register: registry });
+  return {
+    registry,
+    described,
+
+    requestCount: counter('request_count', 'Requests that arrived'),
+    requestSuccess: counter('request_success', 'Requests that were answered in full'),
+    requestFailure: counter<'err'>('request_failure', 'Requests that failed, by reason', ['err']),
+    requestDuration: histogram('request_duration', "Seconds from a request's arrival to its last token", SECONDS),
+    requestValidationDuration: histogram('request_validation_duration', 'Seconds of validation', SECONDS),
+    requestQueueDuration: histogram('request_queue_duration', 'Seconds of waiting for a row', SECONDS),
+    requestInferenceDuration: histogram('request_inference_duration', 'Seconds from first to last step', SECONDS),
+    requestMeanTimePerTokenDuration: histogram(
+      'request_mean_time_per_token_duration',
+      'Seconds a generated token, averaged over a request',
+      SECONDS,
+    ),
+    requestGeneratedTokens: histogram('request_generated_tokens', 'Generated tokens of a request', totalTokens),
+    requestInputLength: histogram('request_input_length', 'Prompt tokens of a request', inputTokens),
+    requestMaxNewTokens: histogram('request_max_new_tokens', 'Tokens that a request may generate', totalTokens),
+    requestSkippedTokens: summary('request_skipped_tokens', 'Tokens of a request that were accepted from a draft'),
+
+    queueLength: gauge('queue_length', 'Requests that wait for a row'),
+    batchCurrentSize: gauge('batch_current_size', 'Rows that are running'),
+    batchCurrentMaxTokens: gauge('batch_current_max_tokens', 'KV cells that the running rows may come to need'),
+    batchNextSize: histogram('batch_next_size', 'Rows that joined a step together', ROWS),
+    batchInferenceCount: counter<'method'>('batch_inference_count', 'Steps that began', ['method']),
+    batchInferenceSuccess: counter<'method'>('batch_inference_success', 'Steps that ended well', ['method']),
+    batchInferenceFailure: counter<'method'>('batch_inference_failure', 'Steps that failed', ['method']),
+    batchInferenceDuration: histogram<'method'>('batch_inference_duration', 'Seconds of a step', SECONDS, ['method']),
+
+    adaptersResident: gauge('adapters_resident', 'Adapters that are in memory'),
+    adapterBytes: gauge('adapter_bytes', 'Bytes of the adapters that are in memory'),
+    kvCellsUsed: gauge('kv_cells_used', 'KV cells that hold a token'),
+    kvCellsTotal: gauge('kv_cells_total', 'KV cells there are'),
+    adapterLoadDuration: histogram('adapter_load_duration', 'Seconds of loading an adapter', SECONDS),
+    adapterLoadFailure: counter('adapter_load_failure', 'Adapters that could not be loaded'),
+  };
+}
+
+/** Functions that make one metric each in `registry`, and the list of what they made. */
+function metricMakers(registry: Registry) {
+  const described: MetricDescription[] = [];
+  const describe = <L extends string>(type: MetricDescription['type'], key: string, help: string, labels: L[]) => {
+    const name = `lorax_${key}`;
+    described.push({ name, type, help, labels });
+    return { name, help, labelNames: labels, registers: [registry] };
+  };
+  return {
+    described: described as readonly MetricDescription[],
+    counter: <L extends string = never>(key: string, help: string, labels: L[] = []) =>
+      new Counter<L>(describe('counter', key, help, labels)),
+    gauge: (key: string, help: string) => new Gauge<never>(describe('gauge', key, help, [])),
+    histogram: <L extends string = never>(key: string, help: string, buckets: number[], labels: L[] = []) =>
+      new Histogram<L>({ ...describe('histogram', key, help, labels), buckets }),
+    /** Over the last ten minutes: a quantile since the start would hardly move any more. */
+    summary: (key: string, help: string) =>
+      new Summary<never>({
+        ...describe('summary', key, help, []),
+        percentiles: [0.5, 0.9, 0.99],
+        maxAgeSeconds: 600,
+        ageBuckets: 5,
+      }),
+  };
+}
+
+function hundredSteps(max: number): number[] {
+  return Array.from({ length: 100 }, (_, index) => (max / 100) * (index + 1));
+}
