@@ -1,0 +1,139 @@
+/**
+ * Brings one blob to disk: resumes what an earlier try left, checks size and hash, and gives the blob its name only when it
+ * is whole. Knows nothing about who asks or where the bytes come from.
+ */
+
+import { mkdir, readdir, rename, stat } from 'node:fs/promises';
+import { basename, dirname, join } from 'node:path';
+
+import { countHandle } from '../base/handles.ts';
+import { errorCode } from './containment.ts';
+import { HubFault } from './hub-fault.ts';
+import { IdleLimit } from './idle-limit.ts';
+import { PartialFile } from './partial-file.ts';
+import { bytesOf } from './response-bytes.ts';
+import { type RetryPolicy, withRetries } from './retry.ts';
+
+/** A transfer that is silent for so long is cut and tried again. */
+const IDLE_LIMIT_MS = 30_000;
+/**
+ * Another process' partial file is taken over once it has not grown for so long. Should its owner still be alive, both
+ * write the same bytes to the same places: content is named by the etag, and files are never cut, only left for new ones.
+ */
+const ABANDONED_MS = 15_000;
+/** A try that moved so much does not count as failed: a large file over a bad line still arrives. */
+const PROGRESS_BYTES = 1 << 20;
+const PARTIAL = /\.[0-9a-f]{8}\.incomplete$/;
+const SHA256 = /^[0-9a-f]{64}$/;
+
+export interface BlobDownload {
+  /** Where the blob belongs; its name is its etag. */
+  readonly path: string;
+  /** The file's name in the repository, for messages. */
+  readonly name: string;
+  readonly sizeBytes: number;
+  /** Tells this process' partial files from others'. 8 hexadecimal digits. */
+  readonly tag: string;
+  readonly retries: RetryPolicy;
+  /** Answers 206 from this byte on, or 200 with the whole file. */
+  readonly open: (firstByte: number, signal: AbortSignal) => Promise<Response>;
+  readonly onPosition: (bytes: number) => void;
+}
+
+/** Rejects with a `HubFault` or the signal's reason; a partial file stays for the next try. */
+export async function downloadBlob(blob: BlobDownload, signal: AbortSignal): Promise<void> {
+  await mkdir(dirname(blob.path), { recursive: true });
+  const partial = await takePartial(blob);
+  let movedBytes = 0;
+  let position: number | undefined;
+  const onPosition = (bytes: number): void => {
+    movedBytes += position === undefined ? 0 : Math.max(0, bytes - position);
+    position = bytes;
+    blob.onPosition(bytes);
+  };
+  const attempt = async (): Promise<void> => {
+    movedBytes = 0;
+    position = undefined;
+    await transfer({ ...blob, onPosition }, partial, signal);
+    if (!(await renamed(partial, blob.path))) {
+      throw new HubFault('temporary', `the partial file of \`${blob.name}\` was taken by another process`);
+    }
+  };
+  countHandle('hub-download', 1);
+  try {
+    await withRetries(blob.retries, signal, attempt, () => movedBytes >= PROGRESS_BYTES);
+  } finally {
+    countHandle('hub-download', -1);
+  }
+}
+
+/** One try: the file at `partial` grows to its full size and is checked. */
+async function transfer(blob: BlobDownload, partial: string, signal: AbortSignal): Promise<void> {
+  const etag = basename(blob.path);
+  const expected = { name: blob.name, sizeBytes: blob.sizeBytes, sha256: SHA256.test(etag) ? etag : undefined };
+  const file = await PartialFile.open(partial, expected);
+  const limit = new IdleLimit(signal, IDLE_LIMIT_MS);
+  try {
+    if (file.position < blob.sizeBytes) await receive(blob, file, limit);
+    await file.check();
+  } finally {
+    limit.dispose();
+    await file.close();
+  }
+}
+
+async function receive(blob: BlobDownload, file: PartialFile, limit: IdleLimit): Promise<void> {
+  const response = await blob.open(file.position, limit.signal);
+  try {
+    if (response.status === 416) {
+      await file.startOver();
+      throw new HubFault('temporary', `the Hub would not continue \`${blob.name}\``);
+    }
+    if (response.status !== 206 && file.position > 0) await file.startOver();
+    if (firstByteOf(response) !== file.position) {
+      throw new HubFault('broken', `the Hub sent another part of \`${blob.name}\` than was asked for`);
+    }
+    for await (const chunk of bytesOf(response)) {
+      limit.touch();
+      await file.write(chunk);
+      blob.onPosition(file.position);
+    }
+  } finally {
+    // Without this a body that was not read to its end would keep the connection.
+    if (response.body?.locked === false) await response.body.cancel();
+  }
+}
+
+/** 0 for a whole file; undefined when a partial answer does not say what it is. */
+function firstByteOf(response: Response): number | undefined {
+  if (response.status !== 206) return 0;
+  const first = /^bytes (\d+)-/.exec(response.headers.get('content-range') ?? '')?.[1];
+  return first === undefined ? undefined : Number(first);
+}
+
+/** The path of this process' partial file for the blob, holding what an earlier try or a dead process left. */
+async function takePartial({ path, tag }: BlobDownload): Promise<string> {
+  const own = `${path}.${tag}.incomplete`;
+  const names = await readdir(dirname(path));
+  if (names.includes(basename(own))) return own;
+  const prefix = `${basename(path)}.`;
+  for (const name of names.filter((other) => other.startsWith(prefix) && PARTIAL.test(other))) {
+    const found = join(dirname(path), name);
+    const age = await stat(found).then(
+      ({ mtimeMs }) => Date.now() - mtimeMs,
+      () => 0,
+    );
+    if (age > ABANDONED_MS && (await renamed(found, own))) return own;
+  }
+  return own;
+}
+
+async function renamed(from: string, to: string): Promise<boolean> {
+  try {
+    await rename(from, to);
+    return true;
+  } catch (error) {
+    if (errorCode(error) === 'ENOENT') return false;
+    throw error;
+  }
+}

@@ -1,0 +1,119 @@
+/**
+ * The Hub cache on disk in the layout that Python's huggingface_hub reads and writes:
+ * `models--org--name/{refs/<revision>, blobs/<etag>, snapshots/<commit>/<file> -> ../../blobs/<etag>}`.
+ * Knows nothing about the network. Reads go through real paths, because Python may link blobs to a shared store.
+ */
+
+import { mkdir, readFile, readdir, realpath, rename, stat, symlink, writeFile } from 'node:fs/promises';
+import { dirname, join, relative } from 'node:path';
+
+import { errorCode } from './containment.ts';
+import { HubFault } from './hub-fault.ts';
+import { type HubId, isCommit } from './hub-id.ts';
+
+export interface HubCachePlaces {
+  /** `HF_HUB_CACHE` */
+  readonly hubCache?: string | undefined;
+  /** `HUGGINGFACE_HUB_CACHE`, its older name. */
+  readonly legacyHubCache?: string | undefined;
+  /** `HF_HOME`: the cache is `hub` in it. */
+  readonly hfHome?: string | undefined;
+  /** `XDG_CACHE_HOME` */
+  readonly xdgCacheHome?: string | undefined;
+  readonly homeDir: string;
+}
+
+/** The folder that Python would use with the same environment. An empty value counts as not set. */
+export function hubCacheDir({ hubCache, legacyHubCache, hfHome, xdgCacheHome, homeDir }: HubCachePlaces): string {
+  if (hubCache) return hubCache;
+  if (legacyHubCache) return legacyHubCache;
+  if (hfHome) return join(hfHome, 'hub');
+  return join(xdgCacheHome || join(homeDir, '.cache'), 'huggingface', 'hub');
+}
+
+export class HubCache {
+  readonly #dir: string;
+  /** Makes this process' temporary names differ from those of others in the same cache. */
+  readonly #tag: string;
+
+  constructor(dir: string, tag: string) {
+    this.#dir = dir;
+    this.#tag = tag;
+  }
+
+  /** The commit that a revision stands for as far as the cache knows. */
+  async commitOf({ repo, revision }: HubId): Promise<string | undefined> {
+    if (isCommit(revision)) return revision;
+    const text = await ifPresent(readFile(join(this.#repoDir(repo), 'refs', revision), 'utf8'));
+    const commit = text?.trim();
+    return commit !== undefined && isCommit(commit) ? commit : undefined;
+  }
+
+  /** The snapshot's folder as a real path. Rejects with a `HubFault` when somebody has just removed it. */
+  async snapshot(repo: string, commit: string): Promise<string> {
+    const folder = await ifPresent(realpath(this.#snapshotDir(repo, commit)));
+    if (folder === undefined) throw new HubFault('missing', 'its files were removed from the cache');
+    return folder;
+  }
+
+  /** Names of the snapshot's files whose content is there: a link whose blob was deleted does not count. */
+  async fileNames(repo: string, commit: string): Promise<readonly string[]> {
+    const folder = this.#snapshotDir(repo, commit);
+    const names = (await ifPresent(readdir(folder))) ?? [];
+    const found = await Promise.all(names.map((name) => ifPresent(stat(join(folder, name)))));
+    return names.filter((_, index) => found[index]?.isFile() === true);
+  }
+
+  /** `etag` has been checked to be a plain file name. */
+  blobPath(repo: string, etag: string): string {
+    return join(this.#repoDir(repo), 'blobs', etag);
+  }
+
+  async hasBlob(repo: string, etag: string, sizeBytes: number): Promise<boolean> {
+    const found = await ifPresent(stat(this.blobPath(repo, etag)));
+    return found !== undefined && found.isFile() && found.size === sizeBytes;
+  }
+
+  /** Puts a blob into a snapshot under a file's name, replacing a link that leads elsewhere. */
+  async link(repo: string, commit: string, name: string, etag: string): Promise<void> {
+    const path = join(this.#snapshotDir(repo, commit), name);
+    const target = relative(dirname(path), this.blobPath(repo, etag));
+    await this.#replace(path, (temporary) => symlink(target, temporary));
+  }
+
+  /** Remembers which commit a branch or tag stands for. A commit stands for itself and gets no entry. */
+  async writeRef({ repo, revision }: HubId, commit: string): Promise<void> {
+    if (revision === commit) return;
+    await this.#replace(join(this.#repoDir(repo), 'refs', revision), (temporary) => writeFile(temporary, commit));
+  }
+
+  async #replace(path: string, make: (temporary: string) => Promise<void>): Promise<void> {
+    await mkdir(dirname(path), { recursive: true });
+    const temporary = `${path}.${this.#tag}.${nextNumber()}`;
+    await make(temporary);
+    await rename(temporary, path);
+  }
+
+  #repoDir(repo: string): string {
+    return join(this.#dir, `models--${repo.replace('/', '--')}`);
+  }
+
+  #snapshotDir(repo: string, commit: string): string {
+    return join(this.#repoDir(repo), 'snapshots', commit);
+  }
+}
+
+let lastNumber = 0;
+
+function nextNumber(): number {
+  return ++lastNumber;
+}
+
+async function ifPresent<T>(work: Promise<T>): Promise<T | undefined> {
+  try {
+    return await work;
+  } catch (error) {
+    if (['ENOENT', 'ENOTDIR', 'EISDIR', 'ELOOP'].includes(errorCode(error))) return undefined;
+    throw error;
+  }
+}
