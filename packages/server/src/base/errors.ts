@@ -46,6 +46,7 @@ export const ERRORS = {
   ),
   OVERLOADED: spec(429, 'overloaded', 'rate_limit_error', 'the server already has {limit} requests in hand'),
   GENERATION: spec(424, 'generation', 'server_error', 'the request failed during generation: {reason}'),
+  OUT_OF_MEMORY: spec(503, 'overloaded', 'server_error', 'no memory is left for {what}'),
   INCOMPLETE_GENERATION: spec(500, 'incomplete_generation', 'server_error', 'the generation ended without a result'),
   SHUTTING_DOWN: spec(503, 'overloaded', 'server_error', 'the server is shutting down'),
   UNHEALTHY: spec(503, 'healthcheck', 'server_error', 'unhealthy: {reason}'),

@@ -1,0 +1,39 @@
+/** An adapter as a device sees it: low-rank factors and replacements at places of the model. Knows no file format, no PEFT. */
+
+import type { TensorView } from '../weights/tensor-view.ts';
+import type { EmbeddingTable, Projection } from './backend.ts';
+
+/** `delta(x) = scale * B (A x)` at one projection or at the embedding. */
+export interface LowRankTensors {
+  readonly at: Projection | EmbeddingTable;
+  readonly rank: number;
+  readonly scale: number;
+  /** `[rank, in]`; for an embedding `[rank, vocab]`. */
+  readonly a: TensorView;
+  /** `[out, rank]`. */
+  readonly b: TensorView;
+  /** DoRA's magnitude `[out]`: the row norms that the adapted weight is brought to. */
+  readonly magnitude: TensorView | undefined;
+  /** Bias of B, `[out]`, scaled as the product is. */
+  readonly bias: TensorView | undefined;
+}
+
+/** A whole weight, or a bias, that takes the place of the base model's. */
+export interface ReplacementTensors {
+  readonly at: Projection | EmbeddingTable;
+  /** `[out, in]`; for an embedding `[vocab, hidden]`. Undefined keeps the base weight. */
+  readonly weight: TensorView | undefined;
+  /** `[out]`. Undefined keeps the base bias. */
+  readonly bias: TensorView | undefined;
+}
+
+export interface AdapterTensors {
+  readonly lowRank: readonly LowRankTensors[];
+  readonly replacements: readonly ReplacementTensors[];
+}
+
+/** A resident adapter. Opaque outside its backend. */
+export interface AdapterSlot {
+  /** Device memory that the slot holds. */
+  readonly byteLength: number;
+}

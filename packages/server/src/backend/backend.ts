@@ -1,0 +1,116 @@
+/**
+ * The seam between models and devices: what a forward pass may ask of a device, in the field's own operations.
+ * Nothing here says how a device lays out memory or which library computes.
+ */
+
+import type { TensorView, Dtype } from '../weights/tensor-view.ts';
+import type { KvShape, KvStore } from './kv.ts';
+import type { AdapterSlot, AdapterTensors } from './adapters.ts';
+import type { StepOutput, StepSegment } from './step.ts';
+
+/** A resident tensor of the base model. */
+export interface Weight {
+  readonly name: string;
+  /** As PyTorch prints it: `[out, in]` for a linear layer. */
+  readonly shape: readonly number[];
+}
+
+/** A linear layer of the base model together with the adapters that enter it: `y = x W^T + b + adapters(x)`. */
+export interface Projection {
+  readonly kind: 'linear';
+  /** The module's path, under which adapters find it: `model.layers.0.self_attn.q_proj`. */
+  readonly path: string;
+  readonly weight: Weight;
+  readonly bias: Weight | undefined;
+  readonly inFeatures: number;
+  readonly outFeatures: number;
+}
+
+/** The token table with the adapters that enter it. */
+export interface EmbeddingTable {
+  readonly kind: 'embedding';
+  readonly path: string;
+  readonly weight: Weight;
+  readonly vocabSize: number;
+  readonly hiddenSize: number;
+}
+
+/** A value inside one step's graph: `[rows, width]`, float32. Opaque outside its backend. */
+export interface Value {
+  readonly rows: number;
+  readonly width: number;
+}
+
+/** Rotary position embedding over pairs `(i, i + headDim / 2)` of each head, as Hugging Face lays weights out. */
+export interface Rotary {
+  readonly headDim: number;
+  /** Angle per position of each pair, `[headDim / 2]`. */
+  readonly inverseFrequencies: Float32Array;
+  /** Factor on cos and sin (YaRN's attention factor); 1 otherwise. */
+  readonly attentionFactor: number;
+}
+
+export interface AttentionShape {
+  /** Which layer's keys and values. */
+  readonly layer: number;
+  readonly headCount: number;
+  readonly kvHeadCount: number;
+  readonly headDim: number;
+  /** Factor on the scores, usually `1 / sqrt(headDim)`. */
+  readonly scale: number;
+  /** A token sees only so many last tokens, itself included; undefined sees all. */
+  readonly window: number | undefined;
+}
+
+/** The operations of one step. Rows, positions, KV cells and adapters of the step are the graph's own knowledge. */
+export interface Graph {
+  /** Embeddings of the step's tokens, `[rows, hidden]`. */
+  embed(table: EmbeddingTable): Value;
+  /** Several projections of one input, which a device may fuse. */
+  linear(x: Value, projections: readonly Projection[]): Value[];
+  /** `x / rms(x) * weight` over the last `weight.length` elements: a whole row, or each head of it. */
+  rmsNorm(x: Value, weight: Weight, epsilon: number): Value;
+  rotary(x: Value, rotary: Rotary): Value;
+  /** Writes `k` and `v` to the step's KV cells, then lets each row of `q` see its sequence up to itself. */
+  attention(q: Value, k: Value, v: Value, shape: AttentionShape): Value;
+  /** `silu(gate) * up`. */
+  gatedSilu(gate: Value, up: Value): Value;
+  add(a: Value, b: Value): Value;
+  /** Keeps the rows whose logits the step wants. */
+  outputRows(x: Value): Value;
+}
+
+/** A forward pass over the step's rows; its result is the logits of the output rows, `[outputs, vocab]`. */
+export type Forward = (graph: Graph) => Value;
+
+export interface BackendDescription {
+  /** `ggml 0.25.1`. */
+  readonly library: string;
+  /** The device or the variant in use: `CPU (sapphirerapids)`. */
+  readonly device: string;
+  readonly threads: number;
+}
+
+export interface WeightOptions {
+  /** Undefined keeps what is stored. Vectors (norms, biases) are always held in float32. */
+  readonly dtype: Dtype | undefined;
+}
+
+export interface Backend {
+  readonly description: BackendDescription;
+  /** Makes a tensor resident; mapped files are used in place where the device can. */
+  loadWeight(view: TensorView, options: WeightOptions): Promise<Weight>;
+  createKvStore(shape: KvShape): KvStore;
+  /** Makes an adapter's tensors resident. Steps go on meanwhile; the slot may be used from the next step. */
+  loadAdapter(tensors: AdapterTensors): Promise<AdapterSlot>;
+  /** Frees a slot that no step uses any more. */
+  unloadAdapter(slot: AdapterSlot): void;
+  /** Runs one step. One at a time; the output is valid until the next. */
+  runStep(forward: Forward, kv: KvStore, segments: readonly StepSegment[], options: StepOptions): Promise<StepOutput>;
+  dispose(): void;
+}
+
+export interface StepOptions {
+  /** Also reduce each output row to its best token and that token's log-probability. */
+  readonly reduce: boolean;
+}

@@ -1,0 +1,96 @@
+/**
+ * Makes adapters resident: rank rows into a bank, scales folded into B, DoRA's factors computed, replacements copied.
+ * One adapter at a time; the event loop gets a turn after every tensor. Knows nothing about steps.
+ */
+
+import type { Dtype } from '../../weights/tensor-view.ts';
+import { present } from '../../base/assert.ts';
+import type { Projection } from '../backend.ts';
+import type { AdapterTensors, LowRankTensors } from '../adapters.ts';
+import { AdapterBank } from './adapter-bank.ts';
+import type { GgmlAdapterSlot } from './adapter-slot.ts';
+import { SlotBuilder, type LoaderDevice } from './slot-builder.ts';
+import type { GgmlWeight } from './weights.ts';
+
+/** Rank rows of a bank: eight adapters of rank 16, or whatever one large adapter needs. */
+const BANK_CAPACITY = 128;
+
+export class AdapterLoader {
+  readonly #device: LoaderDevice;
+  readonly #banks = new Map<string, AdapterBank[]>();
+  #bankCount = 0;
+  #queue: Promise<unknown> = Promise.resolve();
+
+  constructor(device: LoaderDevice) {
+    this.#device = device;
+  }
+
+  load(tensors: AdapterTensors): Promise<GgmlAdapterSlot> {
+    const loading = this.#queue.then(() => this.#load(tensors));
+    this.#queue = loading.catch(() => undefined);
+    return loading;
+  }
+
+  unload(slot: GgmlAdapterSlot): void {
+    slot.disposeOwned();
+    slot.bank.give(slot.offset, slot.extent);
+    if (slot.bank.isEmpty) this.#closeBank(slot.bank);
+  }
+
+  dispose(): void {
+    for (const bank of [...this.#banks.values()].flat()) bank.dispose();
+    this.#banks.clear();
+  }
+
+  async #load(tensors: AdapterTensors): Promise<GgmlAdapterSlot> {
+    const linear = tensors.lowRank.filter((factors) => factors.at.kind === 'linear');
+    const extent = Math.max(0, ...linear.map((factors) => factors.rank));
+    const { bank, offset } = this.#place(linear, extent, bankDtype(tensors));
+    const slot = new SlotBuilder(this.#device, bank, offset, extent);
+    try {
+      for (const replacement of tensors.replacements) await slot.replace(replacement);
+      for (const factors of tensors.lowRank) {
+        await slot.add(factors);
+        await new Promise((resolve) => setImmediate(resolve));
+      }
+      return slot.finish();
+    } catch (error) {
+      this.unload(slot.finish());
+      throw error;
+    }
+  }
+
+  #place(
+    linear: readonly LowRankTensors[],
+    extent: number,
+    dtype: Dtype,
+  ): { readonly bank: AdapterBank; readonly offset: number } {
+    const places = linear.map(({ at }) => at as Projection).sort((a, b) => (a.path < b.path ? -1 : 1));
+    const key = `${dtype} ${places.map((place) => place.path).join(' ')}`;
+    const banks = this.#banks.get(key) ?? [];
+    for (const bank of banks) {
+      const offset = bank.take(extent);
+      if (offset !== undefined) return { bank, offset };
+    }
+    const capacity = Math.max(BANK_CAPACITY, extent);
+    const bank = new AdapterBank(this.#device, this.#bankCount++, places, capacity, dtype);
+    this.#banks.set(key, [...banks, bank]);
+    return { bank, offset: present(bank.take(extent), 'room in a fresh bank') };
+  }
+
+  #closeBank(bank: AdapterBank): void {
+    for (const [key, banks] of this.#banks) {
+      const rest = banks.filter((other) => other !== bank);
+      if (rest.length === banks.length) continue;
+      if (rest.length > 0) this.#banks.set(key, rest);
+      else this.#banks.delete(key);
+      bank.dispose();
+    }
+  }
+}
+
+/** A is held as the base weight beside it is; without any low-rank factor the type does not matter. */
+function bankDtype(tensors: AdapterTensors): Dtype {
+  const first = tensors.lowRank[0];
+  return first === undefined ? 'float32' : (first.at.weight as GgmlWeight).dtype;
+}

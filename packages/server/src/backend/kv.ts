@@ -1,0 +1,18 @@
+/** Keys and values of all running sequences: a pool of cells, one per token, that backends hold and the engine places. */
+
+export type KvDtype = 'float32' | 'float16';
+
+export interface KvShape {
+  readonly layerCount: number;
+  /** Cells shared by all sequences. */
+  readonly cellCount: number;
+  /** `kvHeadCount * headDim`. */
+  readonly width: number;
+  readonly dtype: KvDtype;
+}
+
+export interface KvStore {
+  readonly shape: KvShape;
+  readonly byteLength: number;
+  dispose(): void;
+}

@@ -1,0 +1,37 @@
+/** What one step computes: rows grouped by sequence, and the logits that come back. Knows nothing about requests. */
+
+import type { AdapterSlot } from './adapters.ts';
+
+/** Consecutive tokens of one sequence: a chunk of its prompt, or its last token (and, later, its drafts). */
+export interface StepSegment {
+  readonly tokens: readonly number[];
+  /** Position of the first token in its sequence. */
+  readonly position: number;
+  /** First cell of the sequence's span; the token at position p lies in cell `firstCell + p`. */
+  readonly firstCell: number;
+  /** Undefined rows are the bare base model. */
+  readonly adapter: AdapterSlot | undefined;
+  /** How many of the last rows need logits. */
+  readonly outputCount: number;
+}
+
+export interface BestToken {
+  readonly id: number;
+  /** Natural logarithm of its probability under the unprocessed logits. */
+  readonly logprob: number;
+}
+
+/** Results of a step, addressed by segment and by output row within the segment. Valid until the next step. */
+export interface StepOutput {
+  /** `[vocab]`. Read it, never write it: the next caller gets the same values. */
+  logits(segment: number, output: number): Float32Array;
+  /** Only where the step was asked to reduce. */
+  best(segment: number, output: number): BestToken;
+  readonly times: StepTimes;
+}
+
+/** In milliseconds. */
+export interface StepTimes {
+  readonly buildMs: number;
+  readonly computeMs: number;
+}

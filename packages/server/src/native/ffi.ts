@@ -1,0 +1,51 @@
+/**
+ * Configures koffi once, before the first library is loaded, and loads shared libraries.
+ * Knows nothing about what the libraries do.
+ */
+import koffi from 'koffi';
+
+/**
+ * Asynchronous calls run on koffi's own stacks, 128 KiB unless told otherwise; ggml's compute needs more and would
+ * crash the process. 8 MiB is what a thread of a C program has.
+ */
+koffi.config({ async_stack_size: 8 << 20 });
+
+/** A C pointer. */
+export type Pointer = bigint;
+
+export const NULL: Pointer = 0n;
+
+export interface SharedLibrary {
+  /** Declares one function by its C prototype. */
+  func<T>(prototype: string): T;
+}
+
+/** `global` makes the library's symbols visible to libraries loaded later, as ggml's parts need it. */
+export function openLibrary(path: string, options: { readonly global: boolean }): SharedLibrary {
+  const library = koffi.load(path, { global: options.global });
+  return { func: <T>(prototype: string) => library.func(prototype) as unknown as T };
+}
+
+const cLibrary = koffi.load(process.platform === 'win32' ? 'msvcrt.dll' : null);
+
+const memcpy = cLibrary.func('void *memcpy(void *to, const void *from, size_t byteLength)');
+
+/** Copies native memory to native memory. */
+export function copyBytes(to: Pointer, from: Pointer, byteLength: number): void {
+  memcpy(to, from, byteLength);
+}
+
+/** Zero-copy view of native memory; valid only while its owner keeps that memory. */
+export function viewMemory(address: Pointer, byteLength: number): ArrayBuffer {
+  return koffi.view(address, byteLength);
+}
+
+/** Declares a struct that prototypes may name. */
+export function declareStruct(name: string, fields: Readonly<Record<string, string>>): void {
+  koffi.struct(name, fields);
+}
+
+/** A function at an address that a library handed out. */
+export function functionAt<T>(address: Pointer, prototype: string): T {
+  return koffi.decode(address, koffi.proto(prototype)) as T;
+}
