@@ -10,27 +10,30 @@ import { LoraxError } from '../base/errors.ts';
 import { declareFlag, givenValue } from './command-flag.ts';
 import type { GivenValue } from './command-flag.ts';
 import type { Environment } from './derive.ts';
-import { isFalseWord } from './value-forms.ts';
+import { isFalseWord, isTrueWord } from './value-forms.ts';
 
 export interface LoraxFlag {
   readonly effect: 'ignored' | 'refused';
   readonly reason: string;
-  /** A switch may stand alone; when it says false, nothing was asked for. */
+  /** A switch may stand alone, which says true. */
   readonly kind: 'switch' | 'value';
   /** Values that ask for what happens anyway: accepted without a word. */
-  readonly harmless?: readonly string[];
+  readonly harmless: readonly string[];
   readonly short?: string;
   readonly env?: false;
 }
 
-const ignored = (kind: LoraxFlag['kind'], reason: string, harmless: readonly string[] = []): LoraxFlag => ({
+/** Who switches off what is not there anyway asks for nothing. */
+const harmlessOf = (kind: LoraxFlag['kind']) => (kind === 'switch' ? ['false'] : []);
+
+const ignored = (kind: LoraxFlag['kind'], reason: string, harmless = harmlessOf(kind)): LoraxFlag => ({
   effect: 'ignored',
   kind,
   reason,
   harmless,
 });
 
-const refused = (kind: LoraxFlag['kind'], reason: string, harmless: readonly string[] = []): LoraxFlag => ({
+const refused = (kind: LoraxFlag['kind'], reason: string, harmless = harmlessOf(kind)): LoraxFlag => ({
   effect: 'refused',
   kind,
   reason,
@@ -64,12 +67,9 @@ export const LORAX_FLAGS: Readonly<Record<string, LoraxFlag>> = {
   trustRemoteCode: ignored('switch', "code from a model's repository is never run"),
   waitingServedRatio: ignored('value', CONTINUOUS),
   maxWaitingTokens: ignored('value', CONTINUOUS),
-  eagerPrefill: ignored('value', CONTINUOUS),
-  chunkedPrefill: ignored('value', CONTINUOUS, ['true', '1']),
-  prefixCaching: ignored('value', 'this version computes every prompt; a prefix cache never changes an answer', [
-    'false',
-    '0',
-  ]),
+  eagerPrefill: ignored('switch', CONTINUOUS, ['true']),
+  chunkedPrefill: ignored('switch', CONTINUOUS, ['true']),
+  prefixCaching: ignored('switch', 'this version computes every prompt; a prefix cache never changes an answer'),
   mergeAdapterWeights: refused(
     'switch',
     'adapters stay beside the base model; --adapter-id alone makes one the default',
@@ -122,7 +122,11 @@ export function settleLoraxFlags(command: Command, env: Environment): string[] {
 }
 
 function settle(flag: LoraxFlag, { text, writtenAs }: GivenValue): string[] {
-  if (flag.harmless?.includes(text) || (flag.kind === 'switch' && isFalseWord(text))) return [];
+  if (flag.harmless.includes(flag.kind === 'switch' ? switchWord(text) : text)) return [];
   if (flag.effect === 'refused') throw new LoraxError('OPTION_INVALID', { option: writtenAs, reason: flag.reason });
   return [`option ${writtenAs} has no effect: ${flag.reason}`];
+}
+
+function switchWord(text: string): string {
+  return isFalseWord(text) ? 'false' : isTrueWord(text) ? 'true' : text;
 }

@@ -39,12 +39,15 @@ export function uint64(): ValueForm<bigint> {
 }
 
 export function text(placeholder: string): ValueForm<string> {
-  return { schema: checked((value) => value !== '', 'must not be empty'), placeholder };
+  return { schema: z.string().min(1, 'must not be empty'), placeholder };
 }
 
 /** A file or folder; the value is absolute, so that it means the same wherever it is used. */
 export function path(placeholder: string): ValueForm<string> {
-  const schema = checked((value) => value !== '', 'must not be empty').transform((value) => resolve(value));
+  const schema = z
+    .string()
+    .min(1, 'must not be empty')
+    .transform((value) => resolve(value));
   return { schema, placeholder };
 }
 

@@ -19,12 +19,6 @@ export interface MetricDescription {
 
 export type Metrics = ReturnType<typeof createMetrics>;
 
-/** The values of `requestFailure`'s label. */
-export type RequestFailure = 'overloaded' | 'validation' | 'template' | 'incomplete' | 'dropped' | 'generation';
-
-/** The values of the label of the batch metrics. */
-export type StepMethod = 'prefill' | 'decode';
-
 /** 0.15 ms to 146 s, each half as long again as the one before. */
 const SECONDS = Array.from({ length: 35 }, (_, index) => 0.00015 * 1.5 ** index);
 const ROWS = Array.from({ length: 11 }, (_, index) => 2 ** index);
@@ -41,7 +35,11 @@ export function createMetrics({ maxInputLength, maxTotalTokens }: MetricLimits) 
 
     requestCount: counter('request_count', 'Requests that arrived'),
     requestSuccess: counter('request_success', 'Requests that were answered in full'),
-    requestFailure: counter<'err'>('request_failure', 'Requests that failed, by reason', ['err']),
+    requestFailure: counter<'err'>(
+      'request_failure',
+      'Requests that failed: overloaded, validation, template, incomplete, dropped or generation',
+      ['err'],
+    ),
     requestDuration: histogram('request_duration', "Seconds from a request's arrival to its last token", SECONDS),
     requestValidationDuration: histogram('request_validation_duration', 'Seconds of validation', SECONDS),
     requestQueueDuration: histogram('request_queue_duration', 'Seconds of waiting for a row', SECONDS),
@@ -60,7 +58,11 @@ export function createMetrics({ maxInputLength, maxTotalTokens }: MetricLimits) 
     batchCurrentSize: gauge('batch_current_size', 'Rows that are running'),
     batchCurrentMaxTokens: gauge('batch_current_max_tokens', 'KV cells that the running rows may come to need'),
     batchNextSize: histogram('batch_next_size', 'Rows that joined a step together', ROWS),
-    batchInferenceCount: counter<'method'>('batch_inference_count', 'Steps that began', ['method']),
+    batchInferenceCount: counter<'method'>(
+      'batch_inference_count',
+      'Steps that began, by prefill (with prompt tokens) or decode',
+      ['method'],
+    ),
     batchInferenceSuccess: counter<'method'>('batch_inference_success', 'Steps that ended well', ['method']),
     batchInferenceFailure: counter<'method'>('batch_inference_failure', 'Steps that failed', ['method']),
     batchInferenceDuration: histogram<'method'>('batch_inference_duration', 'Seconds of a step', SECONDS, ['method']),

@@ -1,0 +1,79 @@
+import assert from 'node:assert/strict';
+import { mkdtempSync, mkdirSync, rmSync } from 'node:fs';
+import { homedir, tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { test } from 'node:test';
+
+import { coresAllowed } from './cores.ts';
+import { readServe } from './testing.ts';
+
+const options = (args: string[], env = {}) => readServe(args, env).options;
+const refuses = (args: string[], message: RegExp) =>
+  assert.throws(() => readServe(args), { code: 'OPTION_INVALID', message });
+
+test('a model is required where one is served, and one only', () => {
+  refuses([], /^option --model-id: is required/);
+  refuses(['--demo', '--model-id', 'm'], /^option --demo: .*--model-id \(m\)/);
+  refuses(['--demo', '--revision', 'v1'], /^option --revision: /);
+  assert.equal(readServe([], {}, false).options.modelId, undefined);
+  assert.equal(options(['--demo']).demo, true);
+});
+
+test('id@revision is split, unless a folder has that name', (t) => {
+  const split = ({ modelId, revision }: { modelId: string | undefined; revision: string | undefined }) => [
+    modelId,
+    revision,
+  ];
+  assert.deepEqual(split(options(['--model-id', 'org/name@refs/pr/1'])), ['org/name', 'refs/pr/1']);
+  assert.deepEqual(split(options(['--model-id', 'org/name', '--revision', 'v1'])), ['org/name', 'v1']);
+  assert.deepEqual(split(options(['--model-id', '/srv/models/a@b'])), ['/srv/models/a@b', undefined]);
+  refuses(['--model-id', 'org/name@v1', '--revision', 'v2'], /^option --revision: .* v1$/);
+
+  const [before, folder] = [process.cwd(), mkdtempSync(join(tmpdir(), 'options-'))];
+  t.after(() => {
+    process.chdir(before);
+    rmSync(folder, { recursive: true });
+  });
+  mkdirSync(join(folder, 'name@v1'));
+  process.chdir(folder);
+  assert.deepEqual(split(options(['--model-id', 'name@v1'])), ['name@v1', undefined]);
+});
+
+test('adapters are looked up locally where there is a local place for them', () => {
+  const sources = (args: string[]) => {
+    const { adapterSource, defaultAdapterSource } = options(args);
+    return [adapterSource, defaultAdapterSource];
+  };
+  assert.deepEqual(sources(['--model-id', 'm']), ['hub', 'hub']);
+  assert.deepEqual(sources(['--demo']), ['local', 'local']);
+  assert.deepEqual(sources(['--model-id', 'm', '--adapter-root', '/a']), ['local', 'local']);
+  assert.deepEqual(sources(['--demo', '--adapter-source', 's3']), ['s3', 's3']);
+  assert.deepEqual(sources(['--demo', '--default-adapter-source', 'pbase']), ['local', 'pbase']);
+});
+
+test('limits that contradict each other are refused by name', () => {
+  refuses(['--demo', '--max-input-length', '10', '--max-total-tokens', '10'], /^option --max-input-length: 10 /);
+  refuses(['--demo', '--max-total-tokens', '10', '--max-batch-total-tokens', '9'], /^option --max-total-tokens: 10 /);
+  options(['--demo', '--max-input-length', '9', '--max-total-tokens', '10', '--max-batch-total-tokens', '10']);
+});
+
+test('credentials need origins by name', () => {
+  refuses(['--demo', '--cors-allow-credentials'], /^option --cors-allow-credentials: /);
+  refuses(['--demo', '--cors-allow-credentials', '--cors-allow-origin', 'http://a,*'], /--cors-allow-credentials/);
+  options(['--demo', '--cors-allow-credentials', '--cors-allow-origin', 'http://a']);
+});
+
+test("the cache folder is where the Hub's other clients have it", () => {
+  const folder = (env: Record<string, string>) => options(['--demo'], env).huggingfaceHubCache;
+  const all = { HUGGINGFACE_HUB_CACHE: '/1', HF_HUB_CACHE: '/2', HF_HOME: '/3', XDG_CACHE_HOME: '/4' };
+  assert.equal(folder(all), '/1');
+  assert.equal(folder({ ...all, HUGGINGFACE_HUB_CACHE: '' }), '/2');
+  assert.equal(folder({ HF_HOME: '/3', XDG_CACHE_HOME: '/4' }), join('/3', 'hub'));
+  assert.equal(folder({ XDG_CACHE_HOME: '/4' }), join('/4', 'huggingface', 'hub'));
+  assert.equal(folder({}), join(homedir(), '.cache', 'huggingface', 'hub'));
+});
+
+test('threads are as asked, else the cores allowed, with the reason', () => {
+  assert.deepEqual(options(['--demo', '--threads', '3']).threads, { value: 3, because: 'asked for by --threads' });
+  assert.deepEqual(options(['--demo']).threads, coresAllowed());
+});
