@@ -24,6 +24,7 @@ const INVALID = 'invalid_request_error';
 
 export const ERRORS = {
   VALIDATION: spec(422, 'validation', INVALID, '`{field}` {reason}'),
+  REQUEST_MALFORMED: spec(400, 'validation', INVALID, 'the request line or a header is not valid HTTP'),
   BODY_MALFORMED: spec(400, 'validation', INVALID, 'the request body is not valid JSON'),
   BODY_TOO_LARGE: spec(413, 'validation', INVALID, 'the request body is larger than {limitBytes} bytes'),
   CONTENT_TYPE: spec(415, 'validation', INVALID, 'the request body must be sent as application/json'),

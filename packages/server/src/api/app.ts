@@ -1,0 +1,75 @@
+/** Assembles the routes into one application, with CORS and one place where errors become responses. Opens no socket. */
+
+import { OpenAPIHono } from '@hono/zod-openapi';
+import type { Context } from 'hono';
+import { cors } from 'hono/cors';
+import { LoraxError } from '../base/errors.ts';
+import { addChatRoutes } from './chat.ts';
+import { addCompletionRoutes } from './completions.ts';
+import type { ApiContext, ApiLog, ApiMetrics } from './context.ts';
+import { errorResponse } from './errors.ts';
+import { addModelRoutes } from './models.ts';
+import { addNativeRoutes } from './native.ts';
+import { addOpenApiRoute } from './openapi.ts';
+import { addOperationRoutes } from './operations.ts';
+import type { Serving } from './serving.ts';
+import { addTokenizeRoute } from './tokenize.ts';
+
+/** As LoRAX. */
+const KEEP_ALIVE_MS = 15_000;
+
+export interface AppOptions {
+  readonly metrics: ApiMetrics;
+  readonly log: ApiLog;
+  readonly version: string;
+  /** Origins whose pages may call the server; absent or empty is any. */
+  readonly corsOrigins?: readonly string[];
+  readonly keepAliveMs?: number;
+}
+
+export function createApp(serving: Serving, options: AppOptions): OpenAPIHono {
+  const { metrics, log, version, corsOrigins = [], keepAliveMs = KEEP_ALIVE_MS } = options;
+  const api: ApiContext = { serving, metrics, log, keepAliveMs };
+  const app = new OpenAPIHono();
+  app.use(corsFor(corsOrigins));
+  addNativeRoutes(app, api);
+  addCompletionRoutes(app, api);
+  addChatRoutes(app, api);
+  addModelRoutes(app, api);
+  addTokenizeRoute(app, api);
+  addOperationRoutes(app, api);
+  addOpenApiRoute(app, version);
+  refuseOtherMethods(app);
+  app.notFound((c) =>
+    errorResponse(c, new LoraxError('ROUTE_NOT_FOUND', { method: c.req.method, path: c.req.path }), log),
+  );
+  app.onError((error, c) => errorResponse(c, error, log));
+  return app;
+}
+
+/** Browsers may send a bearer token and read LoRAX's headers. */
+function corsFor(origins: readonly string[]) {
+  return cors({
+    origin: origins.length === 0 ? '*' : [...origins],
+    allowMethods: ['GET', 'POST'],
+    allowHeaders: ['content-type', 'authorization'],
+    exposeHeaders: ['*'],
+  });
+}
+
+/** 405 with the methods there are, where a path exists but not with the method that was asked for. */
+function refuseOtherMethods(app: OpenAPIHono): void {
+  const methods = new Map<string, Set<string>>();
+  for (const { path, method } of app.routes) {
+    if (method === 'ALL') continue;
+    const known = methods.get(path) ?? new Set();
+    methods.set(path, known.add(method));
+    if (method === 'GET') known.add('HEAD');
+  }
+  for (const [path, known] of methods) {
+    app.all(path, (c: Context) => {
+      c.header('allow', [...known].join(', '));
+      throw new LoraxError('METHOD_NOT_ALLOWED', { method: c.req.method, path: c.req.path });
+    });
+  }
+}

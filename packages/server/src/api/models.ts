@@ -1,0 +1,34 @@
+/** `/v1/models`: the base model and the adapters that the server knows, as OpenAI lists models. */
+
+import type { OpenAPIHono, z } from '@hono/zod-openapi';
+import { LoraxError } from '../base/errors.ts';
+import type { ApiContext } from './context.ts';
+import type { Model } from './schemas/openai.ts';
+import type { Serving } from './serving.ts';
+
+export function addModelRoutes(app: OpenAPIHono, { serving }: ApiContext): void {
+  app.get('/v1/models', (c) => c.json({ object: 'list', data: models(serving) }));
+  // Ids are repository names and paths: they contain slashes, and not every client escapes them.
+  app.get('/v1/models/:id{.+}', (c) => {
+    const id = c.req.param('id');
+    const model = models(serving).find((candidate) => candidate.id === id);
+    if (model === undefined) {
+      throw new LoraxError('ADAPTER_NOT_FOUND', { adapterId: id, source: serving.defaultAdapterSource });
+    }
+    return c.json(model);
+  });
+}
+
+function models(serving: Serving): z.infer<typeof Model>[] {
+  const { model } = serving;
+  const base = { id: model.id, object: 'model' as const, created: model.createdAt, owned_by: 'lorax', parent: null };
+  const adapters = serving.listAdapters().map(({ id, source, generation, createdAt }) => ({
+    ...base,
+    id,
+    created: createdAt ?? model.createdAt,
+    parent: model.id,
+    adapter_source: source,
+    ...(generation !== undefined && { adapter_generation: generation }),
+  }));
+  return [base, ...adapters];
+}

@@ -1,0 +1,103 @@
+/** Request fields that several routes share, with LoRAX's ranges. Every optional field also takes null, which its client sends. */
+
+import { z } from '@hono/zod-openapi';
+
+const U32_MAX = 0xffff_ffff;
+const U64_MAX = 0xffff_ffff_ffff_ffffn;
+
+/** Longer ids are no path or repository name, and would not fit a response header. */
+const MAX_ADAPTER_ID_LEN = 1024;
+
+/** A positive number of tokens, sequences and the like. */
+export const positiveInt = z.int().min(1).max(U32_MAX);
+export const nonNegativeInt = z.int().min(0).max(U32_MAX);
+
+/** JSON Schema, for the document where zod's own translation does not serve. */
+type JsonSchema = NonNullable<NonNullable<Parameters<z.ZodUnknown['openapi']>[1]>['items']>;
+
+/**
+ * A list that is given up at its first wrong element. Zod collects an issue for every element and every branch of a union:
+ * a body of 2 MB full of wrong elements would hold the event loop for 2 s and take 1 GB.
+ */
+export function list<T extends z.ZodType>(element: T, items: JsonSchema) {
+  return z
+    .array(z.unknown())
+    .transform((values, context): z.output<T>[] => {
+      const parsed: z.output<T>[] = [];
+      for (const [index, value] of values.entries()) {
+        const result = element.safeParse(value);
+        const [issue] = result.error?.issues ?? [];
+        if (issue !== undefined) {
+          context.issues.push({ ...issue, input: value, path: [index, ...issue.path] } as z.core.$ZodRawIssue);
+          return z.NEVER;
+        }
+        parsed.push(result.data as z.output<T>);
+      }
+      return parsed;
+    })
+    .openapi({ type: 'array', items });
+}
+
+/** The matcher keeps a node for each character. */
+const MAX_STOP_LEN = 1024;
+
+const stopString = z.string().min(1).max(MAX_STOP_LEN);
+export const stopList = list(stopString, { type: 'string', minLength: 1, maxLength: MAX_STOP_LEN });
+export const stopStringOrList = z.union([stopString, stopList], {
+  error: `must be a string of 1 to ${MAX_STOP_LEN} characters, or a list of such strings`,
+});
+
+export const seed = z
+  .union([z.int().min(0).max(Number.MAX_SAFE_INTEGER), z.string().regex(/^\d{1,20}$/)], {
+    error: 'must be an integer from 0 to 2^53 - 1, or a decimal string up to 2^64 - 1',
+  })
+  .refine((value) => BigInt(value) <= U64_MAX, { error: 'must be below 2^64' })
+  .openapi({ description: 'Beyond 2^53 - 1 JSON numbers lose digits: send such a seed as a decimal string.' });
+
+// Header-safe by construction, apart from letters outside ASCII (headers.ts escapes those).
+const printable = /^[^\p{Cc}]*$/u;
+
+export const adapterId = z
+  .string()
+  .max(MAX_ADAPTER_ID_LEN)
+  .regex(printable, { error: 'must not contain control characters' });
+
+export const adapterSource = z
+  .string()
+  .regex(/^(?:hub|local|s3|pbase)$/i, { error: 'must be one of hub, local, s3, pbase' })
+  .openapi({ enum: ['hub', 'local', 's3', 'pbase'] });
+
+/** How tokens are chosen, and by which adapter: the same on native and OpenAI routes. */
+export const samplingFields = {
+  temperature: z.number().min(0).nullish(),
+  top_k: positiveInt.nullish(),
+  top_p: z.number().gt(0).max(1).nullish(),
+  typical_p: z.number().gt(0).lt(1).nullish(),
+  repetition_penalty: z.number().gt(0).nullish(),
+  frequency_penalty: z.number().min(-2).max(2).nullish(),
+  presence_penalty: z.number().min(-2).max(2).nullish(),
+  seed: seed.nullish(),
+  ignore_eos_token: z.boolean().nullish(),
+};
+
+export const adapterFields = {
+  adapter_id: adapterId.nullish(),
+  adapter_source: adapterSource.nullish(),
+  api_token: z.string().nullish(),
+};
+
+/** A field of a later version: accepted where it asks for nothing, refused by name otherwise. */
+export function unsupported(asksForNothing: (value: unknown) => boolean = () => false) {
+  return z
+    .unknown()
+    .refine((value) => value === null || asksForNothing(value), { error: 'is not supported yet' })
+    .optional();
+}
+
+export function isEmpty(value: unknown): boolean {
+  return typeof value === 'object' && value !== null && Object.keys(value).length === 0;
+}
+
+export function isTextFormat(value: unknown): boolean {
+  return typeof value === 'object' && value !== null && 'type' in value && value.type === 'text';
+}
