@@ -36,8 +36,8 @@ export class PickleDict {
   }
 }
 
-/** About 28 opcodes a tensor, so room for 140 000 tensors; at worst some hundred megabytes for a moment. */
-const MAX_OPS = 4_000_000;
+/** About 28 opcodes a tensor, so room for 70 000 tensors; at worst a second and 200 MB for a moment. */
+const MAX_OPS = 2_000_000;
 
 /** torch.save's default, the only one that torch.load's own restricted unpickler knows. */
 const PROTOCOL = 2;

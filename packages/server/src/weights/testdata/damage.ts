@@ -33,7 +33,7 @@ export function readAllOrFault(open: () => TensorFile): void {
   const file: TensorFile | undefined = untilFault(open);
   if (file === undefined) return;
   for (const name of file.names) {
-    const view: TensorView | undefined = untilFault(() => file.get(name));
+    const view: TensorView | undefined = untilFault((): TensorView | undefined => file.get(name));
     if (view !== undefined) assert.equal(readFloats(view).every(Number.isFinite), isFiniteTensor(view));
   }
   file.dispose();
