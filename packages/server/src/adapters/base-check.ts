@@ -14,7 +14,7 @@ export interface BaseCheck {
 /** What an adapter says of its base. */
 export interface NamedBase {
   readonly name: string | undefined;
-  /** Class that held the base while training, and the Python module that defines it. */
+  /** Class that held the base in training, and the Python module that defines it; saved where no task is named. */
   readonly modelClass: string | undefined;
   readonly modelLibrary: string | undefined;
 }

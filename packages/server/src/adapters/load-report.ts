@@ -1,6 +1,6 @@
 /**
  * What became of an adapter's parts when it was loaded, as plain data for answers and logs. Its rule: nothing is left
- * out without a line here, and unless the caller said `strict: false` such a line fails the load. Knows no adapter type.
+ * out without a line here, and such a line fails the load unless the caller said `strict: false`. Knows no adapter type.
  */
 
 import { shown } from '../weights/file-fault.ts';
@@ -76,7 +76,7 @@ export interface ReportHead {
   readonly ignoredConfigFields: readonly string[];
 }
 
-/** Collects what a mapping finds out; the mapping asks for the verdict once, at its end, so that one answer tells all. */
+/** Collects what a mapping finds out. The verdict comes once, at the end, so that one answer tells all. */
 export class ReportBuilder {
   readonly #head: ReportHead;
   readonly #modules: ModuleReport[] = [];

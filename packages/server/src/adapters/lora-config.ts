@@ -1,4 +1,4 @@
-/** A LoRA adapter's configuration as PEFT saves it. Knows which modules it means in a model, not where its tensors are. */
+/** A LoRA adapter's configuration as PEFT saves it. Knows which modules of a model it means, not its tensors. */
 
 import type { TensorFile } from '../weights/tensor-view.ts';
 import { parseLoraSettings, type LoraSettings } from './lora-settings.ts';

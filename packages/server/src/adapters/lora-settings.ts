@@ -7,6 +7,7 @@ import { z } from 'zod';
 import { shown } from '../weights/file-fault.ts';
 import { parseJsonObject, type JsonObject } from '../weights/strict-json.ts';
 import { adapterInvalid } from './adapter-invalid.ts';
+import type { NamedBase } from './base-check.ts';
 
 export interface LoraSettings {
   readonly rank: number;
@@ -26,16 +27,7 @@ export interface LoraSettings {
   readonly dora: boolean;
   /** B has a bias of its own. */
   readonly loraBias: boolean;
-  /** Which biases of the base model were trained along. */
-  readonly bias: 'none' | 'all' | 'lora_only';
-  /** The base keeps its weights as [in, out] (GPT-2's Conv1D); A and B keep their shapes. */
-  readonly fanInFanOut: boolean;
-  readonly baseModelName: string | undefined;
-  readonly baseModelRevision: string | undefined;
-  /** Class of the base model and the Python module that defines it; saved only where `task_type` is not. */
-  readonly baseModelClass: string | undefined;
-  readonly baseModelLibrary: string | undefined;
-  readonly taskType: string | undefined;
+  readonly base: NamedBase;
   /** Fields with a value whose meaning is not known here. */
   readonly ignoredFields: readonly string[];
 }
@@ -65,15 +57,17 @@ const FIELDS = z.looseObject({
   modules_to_save: z.array(z.string()).nullish(),
   use_dora: flag,
   lora_bias: flag,
-  bias: z.enum(['none', 'all', 'lora_only']).nullish(),
-  fan_in_fan_out: flag,
   base_model_name_or_path: z.string().nullish(),
-  revision: z.string().nullish(),
-  task_type: z.string().nullish(),
   auto_mapping: z
     .looseObject({ base_model_class: z.string().nullish(), parent_library: z.string().nullish() })
     .nullish(),
   init_lora_weights: z.union([z.boolean(), z.string()]).nullish(),
+  // Checked, and then of no consequence: the tensors tell which biases were trained, and A and B have the same shapes
+  // however the base keeps its weights.
+  bias: z.enum(['none', 'all', 'lora_only']).nullish(),
+  fan_in_fan_out: flag,
+  revision: z.string().nullish(),
+  task_type: z.string().nullish(),
 });
 
 type Fields = z.output<typeof FIELDS>;
@@ -169,7 +163,8 @@ function unsupportedInit(init: Fields['init_lora_weights']): string | undefined 
   if (typeof init !== 'string' || HARMLESS_INIT.has(init.toLowerCase())) return undefined;
   const field = `"init_lora_weights" is ${shown(init)}`;
   if (!BASE_CHANGING_INIT.test(init.toLowerCase())) return `${field}, which is not known here`;
-  return `${field}: it was trained on changed base weights; save it converted to plain LoRA (PEFT's path_initial_model_for_weight_conversion)`;
+  const remedy = 'save it as plain LoRA, with path_initial_model_for_weight_conversion of PEFT';
+  return `${field}: it was trained on changed base weights; ${remedy}`;
 }
 
 /** Combinations that PEFT refuses as well. */
@@ -197,13 +192,11 @@ function toSettings(fields: Fields, ignoredFields: readonly string[]): LoraSetti
     modulesToSave: fields.modules_to_save ?? [],
     dora: fields.use_dora ?? false,
     loraBias: fields.lora_bias ?? false,
-    bias: fields.bias ?? 'none',
-    fanInFanOut: fields.fan_in_fan_out ?? false,
-    baseModelName: fields.base_model_name_or_path || undefined,
-    baseModelRevision: fields.revision || undefined,
-    baseModelClass: fields.auto_mapping?.base_model_class || undefined,
-    baseModelLibrary: fields.auto_mapping?.parent_library || undefined,
-    taskType: fields.task_type || undefined,
+    base: {
+      name: fields.base_model_name_or_path || undefined,
+      modelClass: fields.auto_mapping?.base_model_class || undefined,
+      modelLibrary: fields.auto_mapping?.parent_library || undefined,
+    },
     ignoredFields,
   };
 }

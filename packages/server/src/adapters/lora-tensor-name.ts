@@ -1,6 +1,6 @@
 /**
- * Reads the names that PEFT has given to an adapter's tensors over the years: with and without an adapter's name inside,
- * with and without `.weight` behind a magnitude, under `modules_to_save` or in the module's own place. Knows no model.
+ * Reads the names that PEFT has given to an adapter's tensors over the years: with and without an adapter's name, with
+ * and without `.weight` behind a magnitude, under `modules_to_save` or in the module's own place. Knows no model.
  */
 
 /** What a tensor is to its module; `weight` and `bias` are the base module's own. */

@@ -36,7 +36,7 @@ export interface LoraModule {
   readonly bias?: TensorView;
 }
 
-/** The adapter's own copy of a base module's weight. Where the site has a LoraModule too, that one works on this weight. */
+/** The adapter's own copy of a base module's weight; a LoraModule at the same site works on this weight. */
 export interface ModuleReplacement {
   readonly site: AdapterSite;
   /** [out, in]; of an embedding [vocabulary, hidden]. */

@@ -73,7 +73,7 @@ export function matchPaths(
   return matches;
 }
 
-/** What the expression would say, at a fraction of its price: adapters with a rank per module have hundreds of these. */
+/** What the expression would say, at a fraction of its price: an adapter can have a pattern for every module. */
 function plainTail(python: string, paths: readonly string[]): PatternMatch {
   return (pathIndex) => (endsLike(paths[pathIndex] ?? '', python) ? '' : null);
 }
