@@ -11,7 +11,7 @@ import { errorCode } from './containment.ts';
 import { HubFault } from './hub-fault.ts';
 import { IdleLimit } from './idle-limit.ts';
 import { PartialFile } from './partial-file.ts';
-import { bytesOf } from './response-bytes.ts';
+import { bytesOf, discard } from './response-bytes.ts';
 import { type RetryPolicy, withRetries } from './retry.ts';
 
 /** A transfer that is silent for so long is cut and tried again. */
@@ -84,23 +84,19 @@ async function transfer(blob: BlobDownload, partial: string, signal: AbortSignal
 
 async function receive(blob: BlobDownload, file: PartialFile, limit: IdleLimit): Promise<void> {
   const response = await blob.open(file.position, limit.signal);
-  try {
-    if (response.status === 416) {
-      await file.startOver();
-      throw new HubFault('temporary', `the Hub would not continue \`${blob.name}\``);
-    }
-    if (response.status !== 206 && file.position > 0) await file.startOver();
-    if (firstByteOf(response) !== file.position) {
-      throw new HubFault('broken', `the Hub sent another part of \`${blob.name}\` than was asked for`);
-    }
-    for await (const chunk of bytesOf(response)) {
-      limit.touch();
-      await file.write(chunk);
-      blob.onPosition(file.position);
-    }
-  } finally {
-    // Without this a body that was not read to its end would keep the connection.
-    if (response.body?.locked === false) await response.body.cancel();
+  if (response.status !== 206 && file.position > 0) await file.startOver();
+  if (response.status === 416) {
+    await discard(response);
+    throw new HubFault('temporary', `the Hub would not continue \`${blob.name}\``);
+  }
+  if (firstByteOf(response) !== file.position) {
+    await discard(response);
+    throw new HubFault('broken', `the Hub sent another part of \`${blob.name}\` than was asked for`);
+  }
+  for await (const chunk of bytesOf(response)) {
+    limit.touch();
+    await file.write(chunk);
+    blob.onPosition(file.position);
   }
 }
 

@@ -7,7 +7,7 @@ import { redirectFault } from './address.ts';
 import { HubFault, networkFault, statusFault } from './hub-fault.ts';
 import { type HubId, isCommit } from './hub-id.ts';
 import { IdleLimit } from './idle-limit.ts';
-import { bytesOf } from './response-bytes.ts';
+import { bytesOf, discard } from './response-bytes.ts';
 import { type RetryPolicy, withRetries } from './retry.ts';
 
 const METADATA_LIMIT_MS = 15_000;
@@ -106,11 +106,11 @@ export class HubHttp {
       const location = response.status >= 300 && response.status < 400 ? response.headers.get('location') : null;
       if (location === null) {
         if (response.ok || response.status === 416) return response;
-        await response.body?.cancel();
+        await discard(response);
         throw statusFault(response);
       }
       const target = await this.#redirectTarget(place, location);
-      await response.body?.cancel();
+      await discard(response);
       if (!follows(target, response)) return response;
       place = target;
     }

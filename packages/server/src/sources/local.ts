@@ -11,7 +11,7 @@ import { LoraxError, invalidField } from '../base/errors.ts';
 import { checkAdapterFolder } from './adapter-folder.ts';
 import { adapterIdFault, checkAdapterId } from './adapter-id.ts';
 import { errorCode, locate, partsInside } from './containment.ts';
-import { isReadable } from './repo-files.ts';
+import { adapterFault, isReadable } from './repo-files.ts';
 import type { ResolveOptions, ResolvedFolder, Source } from './source.ts';
 
 /** Folders whose adapters are listed: `name` and `group/name`. */
@@ -85,21 +85,18 @@ class LocalSource implements Source {
   async #folderNames(id: string): Promise<readonly string[]> {
     const place = await locate(this.#root, id);
     if (place.kind !== 'inside') return [];
-    try {
-      const entries = await readdir(place.path, { withFileTypes: true });
-      const folders = entries.filter((entry) => entry.isDirectory() || entry.isSymbolicLink());
-      return folders.map((entry) => entry.name).toSorted();
-    } catch (error) {
-      // A folder that vanished, was never one or may not be read offers no adapters.
-      if (['ENOENT', 'ENOTDIR', 'EACCES'].includes(errorCode(error))) return [];
-      throw error;
-    }
+    const entries = await ifListable(readdir(place.path, { withFileTypes: true }));
+    const folders = entries.filter((entry) => entry.isDirectory() || entry.isSymbolicLink());
+    return folders.map((entry) => entry.name).toSorted();
   }
 
+  /** By names alone; whether its files may be read is seen when somebody asks for it. */
   async #holdsAdapter(id: string): Promise<boolean> {
     if (adapterIdFault(id) !== undefined) return false;
-    const place = await locate(this.#root, `${id}/adapter_config.json`);
-    return place.kind === 'inside' && (await isKind(place.path, 'file'));
+    const config = await locate(this.#root, `${id}/adapter_config.json`);
+    const folder = await locate(this.#root, id);
+    if (config.kind !== 'inside' || folder.kind !== 'inside') return false;
+    return adapterFault(await ifListable(readdir(folder.path))) === undefined;
   }
 }
 
@@ -111,6 +108,16 @@ async function checkFiles(root: string, folder: string, adapterId: string): Prom
     if (place.kind === 'missing' || !(await isKind(place.path, 'file'))) {
       throw new LoraxError('ADAPTER_INVALID', { adapterId, reason: `\`${name}\` is not a file` });
     }
+  }
+}
+
+/** A folder that vanished, was never one or may not be read offers nothing. */
+async function ifListable<T>(entries: Promise<T[]>): Promise<T[]> {
+  try {
+    return await entries;
+  } catch (error) {
+    if (['ENOENT', 'ENOTDIR', 'EACCES'].includes(errorCode(error))) return [];
+    throw error;
   }
 }
 

@@ -25,7 +25,8 @@ export async function resolveModel(
   { hub, revision, ...options }: ModelOptions,
 ): Promise<ResolvedFolder> {
   options.signal.throwIfAborted();
-  if ((await found(join(modelId, 'config.json')))?.isFile() === true) {
+  // An empty name would mean the current folder.
+  if (modelId !== '' && (await found(join(modelId, 'config.json')))?.isFile() === true) {
     return { id: modelId, folder: await realpath(modelId), root: undefined, revision: undefined };
   }
   const asFolder =

@@ -1,4 +1,4 @@
-/** The body of an answer, chunk by chunk. A connection that breaks is a `HubFault`; other errors are none of the network's. */
+/** The body of an answer: read chunk by chunk, or not at all. A connection that breaks is a `HubFault`; other errors are none of the network's. */
 
 import { networkFault } from './hub-fault.ts';
 
@@ -9,4 +9,9 @@ export async function* bytesOf(response: Response): AsyncGenerator<Uint8Array, v
   } catch (error) {
     throw networkFault(error);
   }
+}
+
+/** Gives the connection back without reading the rest. That it may break meanwhile makes no difference. */
+export async function discard(response: Response): Promise<void> {
+  await response.body?.cancel().catch(() => undefined);
 }

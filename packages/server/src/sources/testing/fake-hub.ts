@@ -22,9 +22,7 @@ export interface Trouble {
   readonly times?: number;
   readonly status?: number;
   readonly headers?: Readonly<Record<string, string>>;
-  /** Sends so many bytes of the body, then breaks the connection. */
-  readonly cutAfterBytes?: number;
-  /** Sends so many bytes of the body, then nothing until the client goes away. */
+  /** Sends so many bytes of the body, then nothing until the client goes away or `cutStalled` breaks the connection. */
   readonly stallAfterBytes?: number;
   /** Replaces the whole file's content where it is sent, but not what is said about it. */
   readonly content?: Uint8Array;
@@ -55,6 +53,7 @@ export class FakeHub {
   readonly requests: SeenRequest[] = [];
   readonly #repos = new Map<string, Repo>();
   readonly #troubles: PendingTrouble[] = [];
+  readonly #stalled = new Set<ServerResponse>();
   readonly #hub: Server;
   readonly #cdn: Server;
 
@@ -85,6 +84,12 @@ export class FakeHub {
 
   trouble(trouble: Trouble): void {
     this.#troubles.push({ ...trouble, left: trouble.times ?? 1 });
+  }
+
+  /** Breaks the connections of answers that stopped in the middle. */
+  cutStalled(): void {
+    for (const response of this.#stalled) response.destroy();
+    this.#stalled.clear();
   }
 
   /** Requests as `at METHOD path`, for comparing. */
@@ -143,7 +148,7 @@ export class FakeHub {
     } else {
       const sha1 = createHash('sha1').update(`blob ${content.length}\0`).update(content).digest('hex');
       response.setHeader('etag', `W/"${sha1}"`);
-      sendContent(content, request, response, trouble);
+      sendContent(content, request, response, trouble, this.#stalled);
     }
   }
 
@@ -152,7 +157,7 @@ export class FakeHub {
     const all = [...this.#repos.values()].flatMap((repo) => [...repo.files.values()]);
     const content = all.find((file) => createHash('sha256').update(file).digest('hex') === sha256);
     if (content === undefined) response.writeHead(404).end();
-    else sendContent(content, request, response, trouble);
+    else sendContent(content, request, response, trouble, this.#stalled);
   }
 }
 
@@ -167,6 +172,7 @@ function sendContent(
   request: IncomingMessage,
   response: ServerResponse,
   trouble: Trouble | undefined,
+  stalled: Set<ServerResponse>,
 ): void {
   const content = trouble?.content === undefined ? announced : Buffer.from(trouble.content);
   const range = trouble?.ignoreRange === true ? undefined : /^bytes=(\d+)-$/.exec(request.headers.range ?? '');
@@ -180,10 +186,10 @@ function sendContent(
   if (range) response.setHeader('content-range', `bytes ${first}-${content.length - 1}/${content.length}`);
   response.writeHead(range ? 206 : 200);
   if (request.method === 'HEAD') response.end();
-  else if (trouble?.cutAfterBytes !== undefined) {
-    response.write(body.subarray(0, trouble.cutAfterBytes), () => setImmediate(() => response.destroy()));
-  } else if (trouble?.stallAfterBytes !== undefined) response.write(body.subarray(0, trouble.stallAfterBytes));
-  else response.end(body);
+  else if (trouble?.stallAfterBytes !== undefined) {
+    response.write(body.subarray(0, trouble.stallAfterBytes));
+    stalled.add(response);
+  } else response.end(body);
 }
 
 function originOf(server: Server): string {
