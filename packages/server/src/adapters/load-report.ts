@@ -1,6 +1,6 @@
 /**
  * What became of an adapter's parts when it was loaded, as plain data for answers and logs. Its rule: nothing is left
- * out without a line here, and such a line fails the load unless the caller said `strict: false`. Knows no adapter type.
+ * out without a line here, and such a line fails the load unless the caller said `strict: false`. Knows no formats.
  */
 
 import { shown } from '../weights/file-fault.ts';

@@ -86,7 +86,7 @@ describe('an adapter_config.json', () => {
       rank_pattern: { q_proj: 1.5 },
       alpha_pattern: [4],
       bias: 'some',
-      modules_to_save: 'lm_head',
+      modules_to_save: Array.from({ length: 257 }, () => 'lm_head'),
     };
     for (const [field, value] of Object.entries(wrong)) {
       assert.match(refusal(configBytes({ [field]: value })), new RegExp(`"${field}`), field);

@@ -21,7 +21,7 @@ export interface LoraSettings {
   readonly targetModules: readonly string[] | string | undefined;
   readonly excludeModules: readonly string[] | string;
   /** Undefined: every layer. */
-  readonly layersToTransform: readonly number[] | undefined;
+  readonly layersToTransform: ReadonlySet<number> | undefined;
   readonly layersPattern: readonly string[];
   readonly modulesToSave: readonly string[];
   readonly dora: boolean;
@@ -34,6 +34,8 @@ export interface LoraSettings {
 
 /** A rank per module of the largest models, twice over. */
 const MAX_PATTERN_COUNT = 4096;
+/** Each is compared with every module: enough for the names of a whole layer, several times over. */
+const MAX_SAVED_COUNT = 256;
 
 const names = z.union([z.array(z.string()), z.string()]).nullish();
 const flag = z.boolean().nullish();
@@ -54,7 +56,7 @@ const FIELDS = z.looseObject({
   exclude_modules: names,
   layers_to_transform: z.union([z.int(), z.array(z.int())]).nullish(),
   layers_pattern: names,
-  modules_to_save: z.array(z.string()).nullish(),
+  modules_to_save: z.array(z.string()).max(MAX_SAVED_COUNT).nullish(),
   use_dora: flag,
   lora_bias: flag,
   base_model_name_or_path: z.string().nullish(),
@@ -202,8 +204,8 @@ function toSettings(fields: Fields, ignoredFields: readonly string[]): LoraSetti
 }
 
 /** PEFT takes an empty list for no restriction. */
-function layerIndexes(field: Fields['layers_to_transform']): readonly number[] | undefined {
+function layerIndexes(field: Fields['layers_to_transform']): ReadonlySet<number> | undefined {
   if (field === undefined || field === null) return undefined;
-  if (typeof field === 'number') return [field];
-  return field.length === 0 ? undefined : field;
+  const layers = new Set(typeof field === 'number' ? [field] : field);
+  return layers.size === 0 ? undefined : layers;
 }

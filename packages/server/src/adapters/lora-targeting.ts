@@ -124,7 +124,7 @@ class Rules {
     const { layersToTransform } = this.#settings;
     if (layersToTransform === undefined) return true;
     const layer = this.#layers.length === 0 ? ANY_LAYER.exec(path)?.[1] : this.#layerByPattern(index);
-    return layer !== undefined && layersToTransform.includes(Number(layer));
+    return layer !== undefined && layersToTransform.has(Number(layer));
   }
 
   #layerByPattern(index: number): string | undefined {
@@ -169,11 +169,5 @@ function isNamed(path: string, names: ReadonlySet<string>): boolean {
 
 /** PEFT copies every module whose path ends in the name (no dot needed), with all that is inside. */
 function savesAround(path: string, name: string): boolean {
-  const segments = path.split('.');
-  return segments.some((_, i) =>
-    segments
-      .slice(0, i + 1)
-      .join('.')
-      .endsWith(name),
-  );
+  return [...path.matchAll(/\.|$/g)].some(({ index }) => path.endsWith(name, index));
 }

@@ -45,9 +45,12 @@ const FORMS: Readonly<Record<PatternForm, (source: string) => string>> = {
 
 /** Answers with JSON, so that no object of the other context is ever touched. */
 const SCRIPT = `JSON.stringify(sources.map((source) => {
-  let expression;
-  try { expression = new RegExp(source, 'u'); } catch (error) { return String(error.message); }
-  return paths.map((path) => { const match = expression.exec(path); return match && (match.groups?.layer ?? ''); });
+  try {
+    const expression = new RegExp(source, 'u');
+    return paths.map((path) => { const match = expression.exec(path); return match && (match.groups?.layer ?? ''); });
+  } catch (error) {
+    return String(error.message);
+  }
 }))`;
 
 /** Throws ADAPTER_INVALID for a pattern that cannot be read or takes too long. */
@@ -100,6 +103,7 @@ function compiledSource(adapterId: string, pattern: PathPattern): string {
   }
 }
 
+/** A layer number or null for each path; a text where the pattern failed. */
 type Row = string | readonly (string | null)[];
 
 function runBounded(
