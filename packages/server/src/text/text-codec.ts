@@ -1,0 +1,244 @@
+/**
+ * One model's tokenizer, synchronous: text to ids and back. The library supplies the model (BPE, Unigram, WordPiece);
+ * the steps around it are ours, so that each follows the reference implementation and offsets can be told. Knows nothing about workers or chat templates.
+ */
+import { LoraxError } from '../base/errors.ts';
+import { type AddedToken, AddedTokenFinder } from './added-tokens.ts';
+import { fromByteChars } from './byte-alphabet.ts';
+import { byteOfPiece, cleanUpSpaces, type DecodePieces, decoderOf } from './decoder.ts';
+import { type LibraryModel, openModel } from './hf-library.ts';
+import { type Normalize, normalizerOf } from './normalizer.ts';
+import { isByteLevel, type PreTokenize, preTokenizerOf } from './pre-tokenizer.ts';
+import { type AlignedSection, type AlignedUnit, alignTokens } from './spans.ts';
+import { type SpecialFrame, specialFrameOf } from './special-frame.ts';
+import { addedTokensOf } from './special-tokens.ts';
+import { describeProblem, type TokenizerConfig, type TokenizerFiles, type TokenizerJson } from './tokenizer-files.ts';
+import type { DecodeOptions, TokenSpan } from './tokenizer.ts';
+
+/** Ids above this are a damaged file: the table of pieces is an array. */
+const MAX_TOKEN_ID = 1 << 24;
+const BYTE_PIECES: readonly string[] = Array.from(
+  { length: 256 },
+  (_, byte) => `<0x${byte.toString(16).toUpperCase().padStart(2, '0')}>`,
+);
+
+/** A word as the model saw it, with the pieces it was divided into. */
+interface Word {
+  readonly text: string;
+  readonly pieces: readonly string[];
+  readonly token: AddedToken | undefined;
+}
+
+interface Section {
+  /** UTF-16 offsets into the text. */
+  readonly start: number;
+  readonly stop: number;
+  /** The added token that was cut out here. */
+  readonly token: AddedToken | undefined;
+  readonly words: readonly Word[];
+}
+
+/** Throws `MODEL_INVALID` if the files describe a tokenizer that cannot be followed exactly. */
+export function openCodec(files: TokenizerFiles): TextCodec {
+  try {
+    return new TextCodec(files);
+  } catch (error) {
+    const reason = `tokenizer.json: ${describeProblem(error)}`;
+    throw new LoraxError('MODEL_INVALID', { modelId: files.modelId, reason }, { cause: error });
+  }
+}
+
+export class TextCodec {
+  /** One more than the largest id. */
+  readonly vocabSize: number;
+  readonly #pieces: readonly (string | undefined)[];
+  readonly #model: LibraryModel;
+  readonly #normalize: Normalize;
+  readonly #preTokenize: PreTokenize;
+  readonly #decodePieces: DecodePieces;
+  readonly #frame: SpecialFrame;
+  readonly #addedById: ReadonlyMap<number, AddedToken>;
+  readonly #rawFinder = new AddedTokenFinder();
+  readonly #normalizedFinder = new AddedTokenFinder();
+  readonly #settings: TokenizerJson['model'];
+  readonly #unknownId: number | undefined;
+  readonly #byteLevel: boolean;
+  readonly #unigram: boolean;
+  readonly #cleansUp: boolean;
+
+  constructor(files: TokenizerFiles) {
+    const { tokenizer, config } = files;
+    this.#model = modelOf(tokenizer.model);
+    this.#normalize = normalizerOf(tokenizer.normalizer);
+    this.#settings = tokenizer.model;
+    this.#unigram = Array.isArray(tokenizer.model['vocab']);
+    this.#preTokenize = preTokenizerOf(tokenizer.pre_tokenizer);
+    this.#byteLevel = isByteLevel(tokenizer.pre_tokenizer);
+    this.#decodePieces = decoderOf(tokenizer.decoder);
+    this.#addedById = this.#register(addedTokensOf(files, (content) => this.#model.tokens_to_ids.get(content)));
+    this.#pieces = piecesById(this.#model.tokens_to_ids);
+    this.vocabSize = this.#pieces.length;
+    this.#unknownId = tokenizer.model.unk_id ?? this.idOf(tokenizer.model.unk_token ?? '');
+    this.#frame = this.#frameFor(config, tokenizer.post_processor);
+    // Clean-up was made for word tokenizers; in BPE it would delete spaces that the model wrote (`x != y`).
+    this.#cleansUp = config.clean_up_tokenization_spaces === true && tokenizer.model['merges'] === undefined;
+  }
+
+  idOf(piece: string): number | undefined {
+    return this.#model.tokens_to_ids.get(piece);
+  }
+
+  isSpecial(id: number): boolean {
+    return this.#addedById.get(id)?.special === true;
+  }
+
+  encode(text: string, addSpecialTokens: boolean): number[] {
+    const ids: number[] = addSpecialTokens ? [...this.#frame.before] : [];
+    for (const { words } of this.#sections(wellFormed(text))) {
+      for (const word of words) this.#idsOf(word).forEach((id) => ids.push(id));
+    }
+    if (addSpecialTokens) ids.push(...this.#frame.after);
+    return ids;
+  }
+
+  /** Offsets count Unicode code points; special tokens that the text does not hold are at [0, 0). */
+  spans(text: string, addSpecialTokens: boolean): TokenSpan[] {
+    const aligned = alignTokens(wellFormed(text), this.#alignedSections(wellFormed(text)), this.#frame.trimsOffsets);
+    const outside = (id: number): { id: number; start: number; stop: number } => ({ id, start: 0, stop: 0 });
+    const framed = addSpecialTokens
+      ? [...this.#frame.before.map(outside), ...aligned, ...this.#frame.after.map(outside)]
+      : aligned;
+    return framed.map(({ id, start, stop }) => ({ id, piece: this.#pieces[id] ?? '', start, stop }));
+  }
+
+  /** Ids outside the vocabulary (padding rows of the model's matrix) have no text. */
+  decode(ids: readonly number[], options: DecodeOptions): string {
+    const pieces: string[] = [];
+    for (const id of ids) {
+      const piece = this.#pieces[id];
+      if (piece !== undefined && !(options.skipSpecialTokens && this.isSpecial(id))) pieces.push(piece);
+    }
+    if (pieces.length === 0) return '';
+    const text = this.#decodePieces(pieces);
+    return this.#cleansUp ? cleanUpSpaces(text) : text;
+  }
+
+  #register(tokens: readonly AddedToken[]): ReadonlyMap<number, AddedToken> {
+    for (const token of tokens) {
+      this.#model.tokens_to_ids.set(token.content, token.id);
+      if (token.normalized) this.#normalizedFinder.add(this.#normalize(token.content), token);
+      else this.#rawFinder.add(token.content, token);
+    }
+    return new Map(tokens.map((token) => [token.id, token]));
+  }
+
+  /** Llama tokenizers take their special tokens from the configuration, whatever tokenizer.json says. */
+  #frameFor(config: TokenizerConfig, postProcessor: unknown): SpecialFrame {
+    const written = specialFrameOf(postProcessor);
+    const name = config.tokenizer_class;
+    if (name !== 'LlamaTokenizer' && name !== 'LlamaTokenizerFast') return written;
+    const bos = (config.add_bos_token ?? true) ? this.idOf(config.bos_token ?? '') : undefined;
+    const eos = (config.add_eos_token ?? false) ? this.idOf(config.eos_token ?? '') : undefined;
+    return {
+      before: bos === undefined ? [] : [bos],
+      after: eos === undefined ? [] : [eos],
+      trimsOffsets: written.trimsOffsets,
+    };
+  }
+
+  *#sections(text: string): Generator<Section> {
+    for (const { start, stop, token } of this.#rawFinder.split(text)) {
+      const words = token === undefined ? this.#words(text.slice(start, stop), start === 0) : [wordOf(token)];
+      yield { start, stop, token, words };
+    }
+  }
+
+  #words(text: string, atStart: boolean): Word[] {
+    const normalized = this.#normalize(text);
+    return this.#normalizedFinder.split(normalized).flatMap(({ start, stop, token }) => {
+      if (token !== undefined) return [wordOf(token)];
+      return this.#preTokenize(normalized.slice(start, stop), atStart && start === 0).map((word) => ({
+        text: word,
+        pieces: this.#divide(word),
+        token: undefined,
+      }));
+    });
+  }
+
+  /** Word by word, because the library would join unknown pieces of neighbouring words into one. */
+  #divide(word: string): readonly string[] {
+    const pieces = this.#model([word]);
+    if (!this.#unigram || this.#settings.byte_fallback !== true) return pieces;
+    return pieces.flatMap((piece) => (this.idOf(piece) === undefined ? bytePieces(piece) : [piece]));
+  }
+
+  #idsOf(word: Word): number[] {
+    if (word.token !== undefined) return [word.token.id];
+    return word.pieces.map((piece) => this.#idOfPiece(piece)).filter((id) => id !== undefined);
+  }
+
+  #idOfPiece(piece: string): number | undefined {
+    return this.idOf(piece) ?? this.#unknownId;
+  }
+
+  #alignedSections(text: string): AlignedSection[] {
+    return [...this.#sections(text)].map(({ start, stop, token, words }) => ({
+      start,
+      stop,
+      wholeId: token?.id,
+      units: words.map((word) => this.#unitOf(word)),
+    }));
+  }
+
+  #unitOf(word: Word): AlignedUnit {
+    if (word.token !== undefined) return { text: word.text, tokens: [{ id: word.token.id, bytes: undefined }] };
+    const text = this.#byteLevel ? Buffer.from(fromByteChars(word.text) ?? []).toString('utf8') : word.text;
+    const tokens = word.pieces.flatMap((piece, index) => {
+      const id = this.#idOfPiece(piece);
+      return id === undefined ? [] : [{ id, bytes: this.#bytesOf(piece, id, index) }];
+    });
+    return { text, tokens };
+  }
+
+  /** The UTF-8 bytes of a word that a piece stands for; `undefined` for the unknown token, which hides them. */
+  #bytesOf(piece: string, id: number, index: number): Uint8Array | undefined {
+    if (this.#byteLevel) return Uint8Array.from(fromByteChars(piece) ?? []);
+    if (id === this.#unknownId && !this.#unigram) return undefined;
+    const byte = this.#settings.byte_fallback === true ? byteOfPiece(piece) : undefined;
+    if (byte !== undefined) return Uint8Array.of(byte);
+    const { continuing_subword_prefix: prefix, end_of_word_suffix: suffix } = this.#settings;
+    const from = prefix && index > 0 && piece.startsWith(prefix) ? prefix.length : 0;
+    const to = suffix && piece.endsWith(suffix) ? piece.length - suffix.length : piece.length;
+    return Buffer.from(piece.slice(from, to), 'utf8');
+  }
+}
+
+function modelOf(model: TokenizerJson['model']): LibraryModel {
+  if (Array.isArray(model['merges']) && model.continuing_subword_prefix) {
+    throw new Error('model.continuing_subword_prefix is not supported for BPE');
+  }
+  return openModel(model);
+}
+
+function piecesById(ids: ReadonlyMap<string, number>): (string | undefined)[] {
+  const pieces: (string | undefined)[] = [];
+  for (const [piece, id] of ids) {
+    if (!Number.isInteger(id) || id < 0 || id > MAX_TOKEN_ID) throw new Error(`the id of a token is ${id}`);
+    pieces[id] = piece;
+  }
+  if (pieces.length === 0) throw new Error('the vocabulary is empty');
+  return pieces;
+}
+
+function wordOf(token: AddedToken): Word {
+  return { text: token.content, pieces: [token.content], token };
+}
+
+function bytePieces(text: string): string[] {
+  return Array.from(Buffer.from(text, 'utf8'), (byte) => BYTE_PIECES[byte] ?? '');
+}
+
+/** Lone surrogates are no characters: no vocabulary knows them and UTF-8 cannot hold them. */
+function wellFormed(text: string): string {
+  return text.replace(/\p{Surrogate}/gu, '\ufffd');
+}
