@@ -3,21 +3,10 @@ import { mkdirSync, readFileSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
 
-import { HubCache, hubCacheDir } from './hub-cache.ts';
+import { HubCache } from './hub-cache.ts';
 import { temporaryFolder, writeFiles } from './testing/temporary-folder.ts';
 
 const COMMIT = 'c'.repeat(40);
-
-describe('hubCacheDir', () => {
-  it('is where Python looks', () => {
-    const all = { hubCache: '/1', legacyHubCache: '/2', hfHome: '/3', xdgCacheHome: '/4', homeDir: '/home/me' };
-    assert.equal(hubCacheDir(all), '/1');
-    assert.equal(hubCacheDir({ ...all, hubCache: undefined }), '/2');
-    assert.equal(hubCacheDir({ ...all, hubCache: '', legacyHubCache: '' }), '/3/hub');
-    assert.equal(hubCacheDir({ homeDir: '/home/me', xdgCacheHome: '/4' }), '/4/huggingface/hub');
-    assert.equal(hubCacheDir({ homeDir: '/home/me' }), '/home/me/.cache/huggingface/hub');
-  });
-});
 
 describe('HubCache', () => {
   it('keeps refs of branches, also of nested ones, and none of commits', async (context) => {

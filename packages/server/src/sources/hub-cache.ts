@@ -11,26 +11,6 @@ import { errorCode } from './containment.ts';
 import { HubFault } from './hub-fault.ts';
 import { type HubId, isCommit } from './hub-id.ts';
 
-export interface HubCachePlaces {
-  /** `HF_HUB_CACHE` */
-  readonly hubCache?: string | undefined;
-  /** `HUGGINGFACE_HUB_CACHE`, its older name. */
-  readonly legacyHubCache?: string | undefined;
-  /** `HF_HOME`: the cache is `hub` in it. */
-  readonly hfHome?: string | undefined;
-  /** `XDG_CACHE_HOME` */
-  readonly xdgCacheHome?: string | undefined;
-  readonly homeDir: string;
-}
-
-/** The folder that Python would use with the same environment. An empty value counts as not set. */
-export function hubCacheDir({ hubCache, legacyHubCache, hfHome, xdgCacheHome, homeDir }: HubCachePlaces): string {
-  if (hubCache) return hubCache;
-  if (legacyHubCache) return legacyHubCache;
-  if (hfHome) return join(hfHome, 'hub');
-  return join(xdgCacheHome || join(homeDir, '.cache'), 'huggingface', 'hub');
-}
-
 export class HubCache {
   readonly #dir: string;
   /** Makes this process' temporary names differ from those of others in the same cache. */
