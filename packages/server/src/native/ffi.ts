@@ -45,7 +45,12 @@ export function declareStruct(name: string, fields: Readonly<Record<string, stri
   koffi.struct(name, fields);
 }
 
+const functionTypes = new Map<string, ReturnType<typeof koffi.proto>>();
+
 /** A function at an address that a library handed out. */
 export function functionAt<T>(address: Pointer, prototype: string): T {
-  return koffi.decode(address, koffi.proto(prototype)) as T;
+  // koffi keeps types by name for the life of the process and refuses a second one.
+  const type = functionTypes.get(prototype) ?? koffi.proto(prototype);
+  functionTypes.set(prototype, type);
+  return koffi.decode(address, type) as T;
 }

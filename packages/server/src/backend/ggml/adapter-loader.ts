@@ -45,7 +45,7 @@ export class AdapterLoader {
   async #load(tensors: AdapterTensors): Promise<GgmlAdapterSlot> {
     const linear = tensors.lowRank.filter((factors) => factors.at.kind === 'linear');
     const extent = Math.max(0, ...linear.map((factors) => factors.rank));
-    const { bank, offset } = this.#place(linear, extent, bankDtype(tensors));
+    const { bank, offset } = this.#place(linear, extent, this.#bankDtype(tensors));
     const slot = new SlotBuilder(this.#device, bank, offset, extent);
     try {
       for (const replacement of tensors.replacements) await slot.replace(replacement);
@@ -78,6 +78,12 @@ export class AdapterLoader {
     return { bank, offset: present(bank.take(extent), 'room in a fresh bank') };
   }
 
+  /** A is held as the base weight beside it, or in float32 where activations are not to be rounded. */
+  #bankDtype(tensors: AdapterTensors): Dtype {
+    const [first] = tensors.lowRank;
+    return first === undefined || this.#device.precision === 'high' ? 'float32' : (first.at.weight as GgmlWeight).dtype;
+  }
+
   #closeBank(bank: AdapterBank): void {
     for (const [key, banks] of this.#banks) {
       const rest = banks.filter((other) => other !== bank);
@@ -87,10 +93,4 @@ export class AdapterLoader {
       bank.dispose();
     }
   }
-}
-
-/** A is held as the base weight beside it is; without any low-rank factor the type does not matter. */
-function bankDtype(tensors: AdapterTensors): Dtype {
-  const first = tensors.lowRank[0];
-  return first === undefined ? 'float32' : (first.at.weight as GgmlWeight).dtype;
 }

@@ -10,6 +10,8 @@ import type { Projection } from '../backend.ts';
 import type { BankTensors } from './adapter-bank.ts';
 import type { AdapterEntry } from './adapter-slot.ts';
 import type { GraphContext } from './graph-context.ts';
+import { makeOperand, multiply } from './products.ts';
+import type { GgmlWeight } from './weights.ts';
 import type { AdapterGroup, RowSet } from './step-layout.ts';
 import { DTYPE_BYTES } from '../../weights/tensor-view.ts';
 
@@ -25,18 +27,12 @@ export interface AdapterRun {
 }
 
 /** Applies every adapter of `rows` that enters at `projection`: `y += scale * B (A x)` and what DoRA and biases add. */
-export function applyAdapters(
-  graph: GraphContext,
-  y: Pointer,
-  x: Pointer,
-  projection: Projection,
-  rows: RowSet,
-): void {
+export function applyAdapters(graph: GraphContext, y: Pointer, x: Pointer, projection: Projection, rows: RowSet): void {
   const touched = rows.groups.filter((group) => group.slot.entries.has(projection.path));
   if (touched.length === 0) return;
   for (const group of touched) {
     const entry = entryAt(group, projection.path);
-    if (entry.replacement) replaceRows(graph, y, x, projection, group, entry.replacement.tensor);
+    if (entry.replacement) replaceRows(graph, y, x, projection, group, entry.replacement);
     if (entry.outputScale) scaleRows(graph, y, projection, group, entry.outputScale);
     if (entry.outputBias) addToRows(graph, y, projection, group.firstRow, group.rowCount, entry.outputBias);
   }
@@ -92,7 +88,14 @@ function addRun(graph: GraphContext, y: Pointer, x: Pointer, projection: Project
   const shrunk = ggml.mulMat(context, a, xRows); // [rank, rowCount, count]
   const b = rankRows(graph, bank, 'bTransposed', outFeatures, FLOAT_BYTES, run);
   const delta = ggml.outProd(context, b, ggml.permute(context, shrunk, 1, 0, 2, 3)); // [out, rowCount, count]
-  addToRows(graph, y, projection, firstRow, rowCount * run.count, ggml.reshape2d(context, delta, outFeatures, rowCount * run.count));
+  addToRows(
+    graph,
+    y,
+    projection,
+    firstRow,
+    rowCount * run.count,
+    ggml.reshape2d(context, delta, outFeatures, rowCount * run.count),
+  );
 }
 
 /** The run's rank rows of one bank tensor, `[width, rank, count]`. */
@@ -139,13 +142,13 @@ function replaceRows(
   x: Pointer,
   projection: Projection,
   group: AdapterGroup,
-  weight: Pointer,
+  weight: GgmlWeight,
 ): void {
-  const { ggml } = graph;
   const xRows = outputRows(graph, x, projection.inFeatures, group.firstRow, group.rowCount);
   const target = outputRows(graph, y, projection.outFeatures, group.firstRow, group.rowCount);
-  const context = graph.claim(2);
-  graph.expand(ggml.cpy(context, ggml.mulMat(context, weight, xRows), target));
+  const operand = makeOperand(graph, xRows, group.rowCount, weight);
+  const product = multiply(graph, weight, operand, projection.outFeatures);
+  graph.expand(graph.ggml.cpy(graph.claim(1), product, target));
 }
 
 function entryAt(group: AdapterGroup, path: string): AdapterEntry {

@@ -79,7 +79,7 @@ function attendSegment(
   const keys = cellView(graph, inputs.kv, inputs.kv.keys[shape.layer]!, placed, visible, shape);
   const values = cellView(graph, inputs.kv, inputs.kv.values[shape.layer]!, placed, visible, shape);
   const mask = rowCount > 1 ? causalMask(graph, inputs, placed, visible, shape.window) : null;
-  return ggml.flashAttention(context, queries, keys, values, mask, shape.scale, 0, 0);
+  return ggml.flashAttention(context, queries, keys, wideValues(graph, inputs.kv, values), mask, shape.scale, 0, 0);
 }
 
 function visibleCells({ segment }: PlacedSegment, window: number | undefined): Visible {
@@ -102,6 +102,12 @@ function cellView(
   return graph.ggml.view3d(
     ...[graph.claim(1), tensor, headDim, visible.length, kvHeadCount, cellBytes, headDim * kv.elementBytes, offset],
   );
+}
+
+/** Where values are float16 ggml sums them in float16 too, at four times the error of holding them so. */
+function wideValues(graph: GraphContext, kv: GgmlKvStore, values: Pointer): Pointer {
+  if (graph.precision === 'medium' || kv.shape.dtype === 'float32') return values;
+  return graph.ggml.cast(graph.claim(1), values, GGML_TYPE.float32);
 }
 
 /** `[visible cells, rows]` float16: 0 where a row sees a cell, minus infinity elsewhere. */

@@ -3,7 +3,7 @@
  * on libuv's pool while the event loop stays free. Knows no model and no request.
  */
 
-import { assert, present } from '../../base/assert.ts';
+import { assert } from '../../base/assert.ts';
 import { LoraxError } from '../../base/errors.ts';
 import type { Pointer } from '../../native/ffi.ts';
 import type { Dtype, TensorView } from '../../weights/tensor-view.ts';
@@ -18,6 +18,7 @@ import { GraphContext, GraphFull } from './graph-context.ts';
 import { GgmlKvStore } from './kv-store.ts';
 import { loadGgml } from './library.ts';
 import { RotaryTables } from './rotary-tables.ts';
+import type { MatmulPrecision } from './products.ts';
 import { StepGraph } from './step-graph.ts';
 import { layOutStep, type StepLayout } from './step-layout.ts';
 import { GgmlStepOutput, type OutputTensors } from './step-output.ts';
@@ -30,6 +31,7 @@ export interface GgmlOptions {
   /** Folder of a ggml that the user built; undefined is the npm package. */
   readonly path: string | undefined;
   readonly threads: number;
+  readonly precision: MatmulPrecision;
 }
 
 export class GgmlBackend implements Backend {
@@ -42,10 +44,11 @@ export class GgmlBackend implements Backend {
   readonly #weights: GgmlWeight[] = [];
   readonly #adapters: AdapterLoader;
   readonly #rotaryTables: RotaryTables;
+  readonly #precision: MatmulPrecision;
   #graphContext: GraphContext;
   #running = false;
 
-  constructor({ path, threads }: GgmlOptions) {
+  constructor({ path, threads, precision }: GgmlOptions) {
     const { ggml, version, variant, cpuDevice } = loadGgml(path);
     this.#ggml = ggml;
     const setThreads = bindSetThreads(ggml, ggml.deviceRegistry(cpuDevice));
@@ -55,9 +58,10 @@ export class GgmlBackend implements Backend {
     setThreads(this.#loaderBackend, 1);
     this.#bufferType = ggml.backendBufferType(this.#backend);
     this.#allocator = ggml.graphAllocatorNew(this.#bufferType);
-    this.#adapters = new AdapterLoader({ ggml, bufferType: this.#bufferType, backend: this.#loaderBackend });
+    this.#adapters = new AdapterLoader({ ggml, bufferType: this.#bufferType, backend: this.#loaderBackend, precision });
     this.#rotaryTables = new RotaryTables(ggml, this.#bufferType);
-    this.#graphContext = new GraphContext(ggml, FIRST_GRAPH_CAPACITY);
+    this.#precision = precision;
+    this.#graphContext = new GraphContext(ggml, FIRST_GRAPH_CAPACITY, precision);
     this.description = { library: `ggml ${version}`, device: `CPU (${variant ?? 'variant unknown'})`, threads };
   }
 
@@ -125,7 +129,7 @@ export class GgmlBackend implements Backend {
         if (!(error instanceof GraphFull)) throw error;
         const { capacity } = this.#graphContext;
         this.#graphContext.dispose();
-        this.#graphContext = new GraphContext(this.#ggml, capacity * 2);
+        this.#graphContext = new GraphContext(this.#ggml, capacity * 2, this.#precision);
       }
     }
   }

@@ -5,6 +5,7 @@
 
 import { NULL, type Pointer } from '../../native/ffi.ts';
 import type { Ggml, GgmlType } from './functions.ts';
+import type { MatmulPrecision } from './products.ts';
 
 /** Asks for a larger context; the step is built again in it. */
 export class GraphFull extends Error {}
@@ -14,13 +15,15 @@ type InputData = Int32Array | BigInt64Array | Uint16Array;
 export class GraphContext {
   readonly ggml: Ggml;
   readonly capacity: number;
+  readonly precision: MatmulPrecision;
   readonly context: Pointer;
   readonly #inputs: { readonly tensor: Pointer; readonly data: InputData }[] = [];
   #graph: Pointer = NULL;
   #tensorCount = 0;
 
-  constructor(ggml: Ggml, capacity: number) {
+  constructor(ggml: Ggml, capacity: number, precision: MatmulPrecision) {
     this.ggml = ggml;
+    this.precision = precision;
     this.capacity = capacity;
     const memory = capacity * ggml.tensorOverhead() + ggml.graphOverhead(capacity, false);
     this.context = ggml.init({ mem_size: memory, mem_buffer: NULL, no_alloc: true });

@@ -76,7 +76,7 @@ function packagedDirectory(): string {
   }
   const [name, folder] = entry;
   try {
-    return join(dirname(createRequire(import.meta.url).resolve(`${name}/package.json`)), 'bins', folder);
+    return join(dirname(createRequire(import.meta.url).resolve(name)), '..', 'bins', folder);
   } catch (cause) {
     throw new LoraxError('ENGINE_LIBRARY', { reason: `package ${name} is not installed` }, { cause });
   }

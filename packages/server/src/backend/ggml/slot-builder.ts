@@ -7,7 +7,7 @@ import { assert, present } from '../../base/assert.ts';
 import { LoraxError } from '../../base/errors.ts';
 import type { Pointer } from '../../native/ffi.ts';
 import { DTYPE_BYTES, type TensorView } from '../../weights/tensor-view.ts';
-import { readFloats } from '../../weights/values.ts';
+import { isFiniteTensor, readFloats } from '../../weights/values.ts';
 import type { LowRankTensors, ReplacementTensors } from '../adapters.ts';
 import type { Projection } from '../backend.ts';
 import type { AdapterBank } from './adapter-bank.ts';
@@ -15,6 +15,7 @@ import type { AdapterEntry, EmbeddingEntry, GgmlAdapterSlot } from './adapter-sl
 import { doraScale } from './dora.ts';
 import type { Ggml } from './functions.ts';
 import { GGML_TYPE } from './functions.ts';
+import type { MatmulPrecision } from './products.ts';
 import { TensorContext } from './tensor-context.ts';
 import { copyWeight, type GgmlWeight } from './weights.ts';
 
@@ -23,6 +24,7 @@ export interface LoaderDevice {
   readonly bufferType: Pointer;
   /** A ggml backend of its own, so that loading never waits for a step nor a step for loading. */
   readonly backend: Pointer;
+  readonly precision: MatmulPrecision;
 }
 
 const NOTHING: AdapterEntry = { rank: 0, outputScale: undefined, outputBias: undefined, replacement: undefined };
@@ -34,6 +36,8 @@ export class SlotBuilder {
   readonly #extent: number;
   readonly #entries = new Map<string, AdapterEntry>();
   readonly #embeddings = new Map<string, EmbeddingEntry>();
+  /** Sums of what each projection's output gains; made resident at the end. */
+  readonly #biases = new Map<string, Float32Array>();
   readonly #owned: (() => void)[] = [];
   #byteLength = 0;
 
@@ -55,12 +59,16 @@ export class SlotBuilder {
       this.#embeddings.set(at.path, { rank: 0, aTransposed: undefined, bTransposed: undefined, replacement });
       return;
     }
-    const outputBias = bias && this.#own(difference(finiteFloats(bias), this.#baseBias(at)));
-    this.#entries.set(at.path, { ...this.#entry(at.path), outputBias, replacement });
+    if (bias) this.#addBias(at.path, difference(finiteFloats(bias), this.#baseBias(at)));
+    this.#entries.set(at.path, { ...this.#entry(at.path), replacement });
   }
 
   /** The slot with all that was added so far; a failed load disposes what it finds there. */
   finish(): GgmlAdapterSlot {
+    for (const [path, bias] of this.#biases) {
+      this.#entries.set(path, { ...this.#entry(path), outputBias: this.#own(bias) });
+    }
+    this.#biases.clear();
     return {
       byteLength: this.#byteLength,
       bank: this.#bank,
@@ -77,15 +85,19 @@ export class SlotBuilder {
     const a = finiteFloats(factors.a);
     const bTransposed = transposeScaled(finiteFloats(factors.b), rank, scale);
     assert(a.length === rank * at.inFeatures && bTransposed.length === rank * at.outFeatures, `factors fit ${at.path}`);
-    const entry = { ...this.#entry(at.path), rank };
+    let outputScale: Pointer | undefined;
     if (factors.magnitude) {
-      const outputScale = await this.#doraScale(at, rank, a, bTransposed, finiteFloats(factors.magnitude));
-      scaleColumns(bTransposed, outputScale);
-      entry.outputScale = this.#own(outputScale);
+      const scales = await this.#doraScale(at, rank, a, bTransposed, finiteFloats(factors.magnitude));
+      scaleColumns(bTransposed, scales);
+      outputScale = this.#own(scales);
     }
-    if (factors.bias) entry.outputBias = this.#own(finiteFloats(factors.bias).map((value) => value * scale));
-    this.#entries.set(at.path, entry);
-    this.#writeRanks(at.path, rank, a, bTransposed);
+    if (factors.bias)
+      this.#addBias(
+        at.path,
+        finiteFloats(factors.bias).map((value) => value * scale),
+      );
+    this.#entries.set(at.path, { ...this.#entry(at.path), rank, outputScale });
+    this.#writeRanks(at.path, a, bTransposed);
   }
 
   #addEmbedding(factors: LowRankTensors): void {
@@ -101,11 +113,11 @@ export class SlotBuilder {
     });
   }
 
-  #entry(path: string): AdapterEntry & { outputScale: Pointer | undefined; outputBias: Pointer | undefined } {
+  #entry(path: string): AdapterEntry {
     return this.#entries.get(path) ?? NOTHING;
   }
 
-  #writeRanks(path: string, rank: number, a: Float32Array, bTransposed: Float32Array): void {
+  #writeRanks(path: string, a: Float32Array, bTransposed: Float32Array): void {
     const { ggml } = this.#device;
     const place = present(this.#bank.at(path), `bank tensors at ${path}`);
     const narrowed = narrow(ggml, a, this.#bank.dtype);
@@ -125,7 +137,13 @@ export class SlotBuilder {
     const { ggml, backend } = this.#device;
     const { inFeatures, outFeatures } = at;
     const factors = { rank, inFeatures, outFeatures, a, bTransposed, magnitude };
-    return doraScale(ggml, backend, at.weight as GgmlWeight, factors);
+    const weight = this.#entry(at.path).replacement ?? (at.weight as GgmlWeight);
+    return doraScale(ggml, backend, weight, factors);
+  }
+
+  #addBias(path: string, addend: Float32Array): void {
+    const bias = this.#biases.get(path);
+    this.#biases.set(path, bias ? bias.map((value, i) => value + addend[i]!) : addend);
   }
 
   #baseBias(at: Projection): Float32Array {
@@ -155,11 +173,10 @@ export class SlotBuilder {
 
 /** The tensor's values in row-major order. A single NaN would spread over every row of a batched product. */
 function finiteFloats(view: TensorView): Float32Array {
-  const values = readFloats(view);
-  if (!values.every(Number.isFinite)) {
+  if (!isFiniteTensor(view)) {
     throw new LoraxError('FILE_INVALID', { file: view.name, reason: 'holds values that are not finite numbers' });
   }
-  return values;
+  return readFloats(view);
 }
 
 /** `[rows, columns]` to `[columns, rows]`, each value times `scale`. */
@@ -183,7 +200,11 @@ function difference(values: Float32Array, base: Float32Array): Float32Array {
   return values.map((value, i) => value - base[i]!);
 }
 
-function narrow(ggml: Ggml, values: Float32Array, dtype: 'float32' | 'float16' | 'bfloat16'): Float32Array | Uint16Array {
+function narrow(
+  ggml: Ggml,
+  values: Float32Array,
+  dtype: 'float32' | 'float16' | 'bfloat16',
+): Float32Array | Uint16Array {
   if (dtype === 'float32') return values;
   const narrowed = new Uint16Array(values.length);
   const convert = dtype === 'float16' ? ggml.float32ToFloat16 : ggml.float32ToBfloat16;

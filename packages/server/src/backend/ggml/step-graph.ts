@@ -8,6 +8,7 @@ import { embedAdapters } from './adapter-embedding.ts';
 import { GGML_TYPE, ROPE_NEOX } from './functions.ts';
 import type { GraphContext } from './graph-context.ts';
 import type { GgmlKvStore } from './kv-store.ts';
+import { makeOperand, multiply, type Operand } from './products.ts';
 import type { RotaryTables } from './rotary-tables.ts';
 import type { OutputTensors } from './step-output.ts';
 import type { RowSet, StepLayout } from './step-layout.ts';
@@ -47,7 +48,10 @@ export class StepGraph implements Graph {
   }
 
   linear(x: Value, projections: readonly Projection[]): Value[] {
-    return projections.map((projection) => this.#project(x as GgmlValue, projection));
+    const { tensor, rowSet } = x as GgmlValue;
+    const weight = projections[0]!.weight as GgmlWeight;
+    const operand = makeOperand(this.#context, tensor, rowSet.rowCount, weight);
+    return projections.map((projection) => this.#project(x as GgmlValue, operand, projection));
   }
 
   rmsNorm(x: Value, weight: Weight, epsilon: number): Value {
@@ -114,13 +118,11 @@ export class StepGraph implements Graph {
     return { logits: tensor, vocabSize: width, best, probabilities };
   }
 
-  #project(x: GgmlValue, projection: Projection): Value {
-    const { ggml } = this.#context;
-    const weight = projection.weight as GgmlWeight;
-    let y = ggml.mulMat(this.#context.claim(1), weight.tensor, x.tensor);
+  #project(x: GgmlValue, operand: Operand, projection: Projection): Value {
+    let y = multiply(this.#context, projection.weight as GgmlWeight, operand, projection.outFeatures);
     this.#context.expand(y);
     applyAdapters(this.#context, y, x.tensor, projection, x.rowSet);
-    if (projection.bias) y = ggml.add(this.#context.claim(1), y, (projection.bias as GgmlWeight).tensor);
+    if (projection.bias) y = this.#context.ggml.add(this.#context.claim(1), y, (projection.bias as GgmlWeight).tensor);
     return this.#value(y, projection.outFeatures, x.rowSet);
   }
 

@@ -50,6 +50,8 @@ export function layOutStep(segments: readonly StepSegment[]): StepLayout {
     firstRow += segment.tokens.length;
     for (let row = firstRow - segment.outputCount; row < firstRow; row++) outputRows.push(row);
   }
+  // A step in which no row wants logits (inner chunks of prompts) still ends in one: ggml has no empty products.
+  if (outputRows.length === 0) outputRows.push(firstRow - 1);
   const rows = { rowCount: firstRow, groups: groupRows(placed, (p) => [p.firstRow, p.segment.tokens.length]) };
   const outputs = {
     rowCount: outputRows.length,

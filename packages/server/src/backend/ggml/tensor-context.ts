@@ -15,7 +15,11 @@ export class TensorContext {
 
   constructor(ggml: Ggml, tensorCount: number) {
     this.#ggml = ggml;
-    this.#context = ggml.init({ mem_size: (tensorCount + 1) * ggml.tensorOverhead(), mem_buffer: NULL, no_alloc: true });
+    this.#context = ggml.init({
+      mem_size: (tensorCount + 1) * ggml.tensorOverhead(),
+      mem_buffer: NULL,
+      no_alloc: true,
+    });
     countHandle('ggml context', 1);
   }
 

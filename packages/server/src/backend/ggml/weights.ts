@@ -5,13 +5,8 @@
 
 import { LoraxError } from '../../base/errors.ts';
 import { copyBytes, type Pointer } from '../../native/ffi.ts';
-import {
-  DTYPE_BYTES,
-  elementCount,
-  rowMajorStrides,
-  type Dtype,
-  type TensorView,
-} from '../../weights/tensor-view.ts';
+import { DTYPE_BYTES, elementCount, type Dtype, type TensorView } from '../../weights/tensor-view.ts';
+import { isRowMajor } from '../../weights/values.ts';
 import type { Weight } from '../backend.ts';
 import { GGML_TYPE, type Ggml } from './functions.ts';
 import { TensorContext } from './tensor-context.ts';
@@ -57,11 +52,6 @@ export async function copyWeight(ggml: Ggml, bufferType: Pointer, view: TensorVi
 /** Whether `mapWeight` can take it: matrices in the wanted type, whole and aligned. Vectors are converted to float32. */
 export function isMappable(view: TensorView, dtype: Dtype): boolean {
   return view.dtype === dtype && isRowMajor(view) && view.address % BigInt(DTYPE_BYTES[dtype]) === 0n;
-}
-
-function isRowMajor(view: TensorView): boolean {
-  const expected = rowMajorStrides(view.shape);
-  return view.strides.every((stride, i) => view.shape[i] === 1 || stride === expected[i]);
 }
 
 function makeTensor(context: TensorContext, shape: readonly number[], dtype: Dtype): Pointer {

@@ -1,0 +1,67 @@
+/**
+ * The base model, resident: its forward pass, its places for adapters and the file its weights are mapped from.
+ * Knows no requests and no adapters.
+ */
+
+import type { Backend, EmbeddingTable, Projection } from '../backend/backend.ts';
+import { WeightLoader } from '../layers/weight-loader.ts';
+import { Decoder } from '../models/decoder.ts';
+import { describeModel, type ModelDescription } from '../models/registry.ts';
+import { openModelTensors } from '../weights/tensor-folder.ts';
+import type { Dtype, TensorFile } from '../weights/tensor-view.ts';
+
+export interface BaseModelOptions {
+  readonly modelId: string;
+  readonly folder: string;
+  /** Undefined keeps what is stored. */
+  readonly dtype: Dtype | undefined;
+  readonly onProgress: (loadedBytes: number, totalBytes: number) => void;
+}
+
+export class BaseModel {
+  readonly id: string;
+  readonly description: ModelDescription;
+  readonly decoder: Decoder;
+  readonly places: ReadonlyMap<string, Projection | EmbeddingTable>;
+  /** What the matrices are held as. */
+  readonly dtype: Dtype;
+  readonly #file: TensorFile;
+
+  private constructor(
+    id: string,
+    description: ModelDescription,
+    decoder: Decoder,
+    loader: WeightLoader,
+    dtype: Dtype,
+    file: TensorFile,
+  ) {
+    this.id = id;
+    this.description = description;
+    this.decoder = decoder;
+    this.places = loader.places;
+    this.dtype = dtype;
+    this.#file = file;
+  }
+
+  static async load(backend: Backend, options: BaseModelOptions): Promise<BaseModel> {
+    const { modelId, folder, onProgress } = options;
+    const description = await describeModel(modelId, folder);
+    const file = openModelTensors(folder);
+    try {
+      let loadedBytes = 0;
+      const onLoaded = (bytes: number): void => onProgress((loadedBytes += bytes), file.byteLength);
+      const loader = new WeightLoader(backend, file, { modelId, dtype: options.dtype, onLoaded });
+      const decoder = await Decoder.load(loader, description.decoder);
+      const stored = file.get('model.embed_tokens.weight')?.dtype ?? 'float32';
+      return new BaseModel(modelId, description, decoder, loader, options.dtype ?? stored, file);
+    } catch (error) {
+      file.dispose();
+      throw error;
+    }
+  }
+
+  /** The backend that holds the weights must be disposed before: it reads the mapped file. */
+  dispose(): void {
+    this.#file.dispose();
+  }
+}
