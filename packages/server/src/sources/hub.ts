@@ -1,6 +1,6 @@
 /**
- * The Hugging Face Hub as a source: finds a repository's files in the cache or brings them there. Reads metadata with the
- * caller's token before anything else, so that what one caller fetched does not open it to the next.
+ * The Hugging Face Hub as a source: finds a repository's files in the cache or brings them there. A branch or tag is asked
+ * for with the caller's token every time, so that what one caller fetched does not open it to the next.
  */
 
 import { randomBytes } from 'node:crypto';
@@ -110,7 +110,10 @@ class HuggingFaceHub implements Hub {
     }
   }
 
-  /** Only a commit can be trusted without asking: a branch may have moved, and its readers may have changed. */
+  /**
+   * Only a commit can be used without asking: a branch may have moved. Whether this caller may read the repository is not
+   * asked here either, so whoever knows the commit of a cached private adapter can use it.
+   */
   async #findCached(
     id: HubId,
     fault: (names: readonly string[]) => string | undefined,
