@@ -13,9 +13,12 @@ export interface Peak {
 
 /** Throws GENERATION unless every score is finite: NaN compares false with everything and would be chosen or lost by luck. */
 export function requireFinite(logits: Float32Array): void {
-  // 0 times a finite number is 0 (of either sign), times anything else NaN, which then stays.
+  // A finite number minus itself is 0, anything else NaN, which then stays: no branch in the loop.
   let zero = 0;
-  for (let i = 0; i < logits.length; i++) zero += logits[i]! * 0;
+  for (let i = 0; i < logits.length; i++) {
+    const logit = logits[i]!;
+    zero += logit - logit;
+  }
   if (zero !== 0) throw new LoraxError('GENERATION', { reason: 'the model gave a score that is not a finite number' });
 }
 

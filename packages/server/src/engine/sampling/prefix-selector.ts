@@ -6,10 +6,10 @@
 
 const BUCKET_COUNT = 2048;
 const BUCKET_MASK = BUCKET_COUNT - 1;
-/** Where each level's 11 bits begin, from the highest to the lowest. */
+/** The first level's bucket is the upper 11 bits, the sign among them. */
 const TOP_SHIFT = 21;
-/** The highest bit is the sign. */
 const TOP_OFFSET = BUCKET_COUNT / 2;
+/** Where the next levels' 11 bits begin; one bit is looked at twice. */
 const LOWER_SHIFTS = [10, 0];
 
 /** The last item of a prefix, in the order of (key, position). */

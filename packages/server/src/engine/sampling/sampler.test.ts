@@ -137,7 +137,7 @@ test('draws follow the distribution over positions', () => {
   const logits = Float32Array.from(weights, (weight) => 2 * Math.log(weight));
   const sampler = makeSampler({ temperature: 2, seed: 9n }, weights.length);
   const history = new TokenHistory([0]);
-  const counts = new Array<number>(weights.length).fill(0);
+  const counts = new Uint32Array(weights.length);
   const drawCount = 20_000;
   for (let i = 0; i < drawCount; i++) {
     const { id } = sampler.choose(logits, history, 0);

@@ -3,10 +3,10 @@
  * penalty (a grammar's mask belongs behind them), then for sampling temperature, top-k, top-p, typical-p and a draw.
  * Keeps no state between positions; knows nothing about batches, drafts or text.
  *
- * Microseconds a row, median, 2 cores x86-64 shared with other work, Node 20, 800 tokens of history:
- *   vocabulary   greedy   penalties   temperature   top-k 50   top-p 0.95   typical-p   5 alternatives
- *       32 000      520         560           880        480         1440        1650             1080
- *      150 000     2300        2400          4200       2400         7000        8100             5100
+ * Microseconds a row, median, 2 cores x86-64, Node 20, 800 tokens of history:
+ *   vocabulary   greedy   penalties   temperature   top-k 50   top-p 0.95   typical-p 0.9   5 alternatives   watermark
+ *       32 000      510         550           920        480         1420            1550              950         880
+ *      150 000     2400        2450          4200       2400         7000            8200             4800        4000
  */
 
 import { assert } from '../../base/assert.ts';

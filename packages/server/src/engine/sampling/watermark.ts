@@ -4,7 +4,7 @@
  *
  * LoRAX permutes with torch's generator, which nothing else can reproduce; here it is a Fisher-Yates shuffle over
  * MurmurHash3's 32-bit finaliser of a counter, so text of one system is not detected by the other. The list is made
- * anew for each token: 0.2 ms at 32 000 entries on the machine of sampler.ts, against megabytes for a cache.
+ * anew for each token: 0.4 ms for a row of 32 000 scores on the machine of sampler.ts, against megabytes for a cache.
  */
 
 import { assert, present } from '../../base/assert.ts';
@@ -17,8 +17,6 @@ export interface WatermarkOptions {
   readonly delta: number;
 }
 
-export const WATERMARK_DEFAULTS: WatermarkOptions = { gamma: 0.5, delta: 2 };
-
 /** The hash key of the published method, a large prime. */
 const HASH_KEY = 15485863;
 const GOLDEN_RATIO = 0x9e3779b9;
@@ -29,7 +27,8 @@ export function watermark(options: WatermarkOptions, permutation: Int32Array): L
     apply(logits, history) {
       assert(logits.length === permutation.length, 'the watermark covers the vocabulary');
       const last = present(history.last, 'the token before the one to be chosen');
-      for (const id of greenList(last, options.gamma, permutation)) logits[id] = logits[id]! + options.delta;
+      const green = greenList(last, options.gamma, permutation);
+      for (let i = 0; i < green.length; i++) logits[green[i]!]! += options.delta;
     },
   };
 }
