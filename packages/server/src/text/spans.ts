@@ -183,11 +183,11 @@ function fold(char: string): string {
   return char.normalize('NFKD').toLowerCase();
 }
 
+/** Spaces only: the reference looks at the byte alphabet's spelling, in which line ends and tabs are no white space. */
 function trimmed(source: readonly string[], { start, stop }: Range): Range {
   let from = start;
   let to = stop;
-  const isSpace = (index: number): boolean => /\p{White_Space}/u.test(source[index] ?? '');
-  while (from < to && isSpace(from)) from += 1;
-  while (to > from && isSpace(to - 1)) to -= 1;
+  while (from < to && source[from] === ' ') from += 1;
+  while (to > from && source[to - 1] === ' ') to -= 1;
   return { start: from, stop: to };
 }
