@@ -63,9 +63,10 @@ async function* withEnd(
     }
     last = event.token;
     next = iterator.next();
-    const soon = await Promise.race([next, nextTurn()]);
-    if (soon !== undefined && value(soon).kind === 'end') {
-      yield { token: last, end: value(soon) as EndEvent };
+    // An error waits for its turn: this token came before it.
+    const soon = await Promise.race([next, nextTurn()]).catch(() => undefined);
+    if (soon?.done === false && soon.value.kind === 'end') {
+      yield { token: last, end: soon.value };
       return;
     }
     yield { token: last };

@@ -5,7 +5,7 @@ import { isEmpty, isTextFormat, list, nonNegativeInt, positiveInt, unsupported }
 import { openaiFields, StopReason, Usage } from './openai.ts';
 
 const TextPart = z.object({
-  type: z.literal('text', { error: 'must be text: other content is not supported yet' }),
+  type: z.literal('text'),
   text: z.string(),
 });
 
@@ -15,7 +15,9 @@ const textParts = list(TextPart, {
   required: ['type', 'text'],
 });
 
-const Content = z.union([z.string(), textParts], { error: 'must be a string or a list of text parts' });
+const Content = z.union([z.string(), textParts], {
+  error: 'must be a string or a list of text parts (other content is not supported yet)',
+});
 
 /** Fields beyond these two go to the chat template as they are. */
 export const ChatMessage = z

@@ -25,7 +25,7 @@ function fieldName(path: readonly PropertyKey[]): string {
 function reason(issue: Issue): string {
   switch (issue.code) {
     case 'invalid_type':
-      return issue.input === undefined && isMissing(issue) ? 'is required' : `must be ${typeName(issue.expected)}`;
+      return isMissing(issue) ? 'is required' : `must be ${typeName(issue.expected)}`;
     case 'too_small':
       return bound(issue.origin, issue.inclusive === false ? 'greater than' : 'at least', Number(issue.minimum));
     case 'too_big':
@@ -39,7 +39,7 @@ function reason(issue: Issue): string {
   }
 }
 
-/** Zod's issues do not keep the input by default; its message tells an absent field. */
+/** Zod's issues do not keep the input; only the message tells an absent field from a wrong one. */
 function isMissing(issue: Issue): boolean {
   return issue.message.endsWith('received undefined');
 }

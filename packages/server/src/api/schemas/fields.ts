@@ -47,11 +47,14 @@ export const stopStringOrList = z.union([stopString, stopList], {
   error: `must be a string of 1 to ${MAX_STOP_LEN} characters, or a list of such strings`,
 });
 
+const isU64 = (text: string): boolean => /^\d{1,20}$/.test(text) && BigInt(text) <= U64_MAX;
+
+const SEED_RANGE = 'must be an integer from 0 to 2^53 - 1, or a decimal string up to 2^64 - 1';
+
 export const seed = z
-  .union([z.int().min(0).max(Number.MAX_SAFE_INTEGER), z.string().regex(/^\d{1,20}$/)], {
-    error: 'must be an integer from 0 to 2^53 - 1, or a decimal string up to 2^64 - 1',
+  .union([z.int().min(0).max(Number.MAX_SAFE_INTEGER), z.string().refine(isU64, { error: SEED_RANGE })], {
+    error: SEED_RANGE,
   })
-  .refine((value) => BigInt(value) <= U64_MAX, { error: 'must be below 2^64' })
   .openapi({ description: 'Beyond 2^53 - 1 JSON numbers lose digits: send such a seed as a decimal string.' });
 
 // Header-safe by construction, apart from letters outside ASCII (headers.ts escapes those).

@@ -1,0 +1,45 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { json, testApp } from './testdata/client.ts';
+
+interface Document {
+  readonly openapi: string;
+  readonly paths: Record<string, Record<string, { responses: Record<string, object>; summary: string }>>;
+  readonly components: { readonly schemas: Record<string, object> };
+}
+
+test('the document has every route and every reference resolves', async () => {
+  const { app } = testApp();
+  const document = (await json(app.request('/openapi.json'))) as Document;
+  assert.equal(document.openapi, '3.1.0');
+  const documented = Object.entries(document.paths).flatMap(([path, methods]) =>
+    Object.keys(methods).map((method) => `${method.toUpperCase()} ${path}`),
+  );
+  const served = app.routes
+    .filter(({ method }) => method !== 'ALL')
+    .map(({ method, path }) => `${method} ${path.replace(/:(\w+)\{[^}]*\}/, '{$1}')}`);
+  assert.deepEqual(documented.toSorted(), served.toSorted());
+  const text = JSON.stringify(document);
+  for (const [, name = ''] of text.matchAll(/"#\/components\/schemas\/(\w+)"/g))
+    assert.ok(name in document.components.schemas, name);
+});
+
+test('the schemas show ranges, null and the shapes of a prompt', async () => {
+  const { components } = (await json(testApp().app.request('/openapi.json'))) as Document;
+  const { GenerateParameters, CompletionRequest, ChatCompletionRequest } = components.schemas as Record<
+    string,
+    { properties: Record<string, object>; required?: string[] }
+  >;
+  assert.deepEqual(GenerateParameters?.properties['top_p'], {
+    type: ['number', 'null'],
+    exclusiveMinimum: 0,
+    maximum: 1,
+  });
+  assert.equal(GenerateParameters?.required, undefined);
+  assert.equal((CompletionRequest?.properties['prompt'] as { anyOf: object[] }).anyOf.length, 4);
+  assert.deepEqual(ChatCompletionRequest?.required, ['model', 'messages']);
+  assert.deepEqual(ChatCompletionRequest?.properties['messages'], {
+    type: 'array',
+    items: { $ref: '#/components/schemas/ChatMessage' },
+  });
+});
