@@ -59,12 +59,8 @@ test('primed waits for the first item and loses none', async () => {
   for await (const item of await primed(slow([1, 2, 3], 1))) items.push(item);
   assert.deepEqual(items, [1, 2, 3]);
   for await (const item of await primed(slow([], 1))) assert.fail(String(item));
-  await assert.rejects(
-    primed(
-      (async function* () {
-        throw new Error('early');
-      })(),
-    ),
-    /early/,
-  );
+  const failing: AsyncIterable<number> = {
+    [Symbol.asyncIterator]: () => ({ next: () => Promise.reject(new Error('early')) }),
+  };
+  await assert.rejects(primed(failing), /early/);
 });

@@ -36,7 +36,8 @@ test('the schemas show ranges, null and the shapes of a prompt', async () => {
     maximum: 1,
   });
   assert.equal(GenerateParameters?.required, undefined);
-  assert.equal((CompletionRequest?.properties['prompt'] as { anyOf: object[] }).anyOf.length, 4);
+  assert.deepEqual((GenerateParameters?.properties['stop'] as { type: string[] } | undefined)?.type, ['array', 'null']);
+  assert.equal((CompletionRequest?.properties['prompt'] as { anyOf: object[] } | undefined)?.anyOf.length, 4);
   assert.deepEqual(ChatCompletionRequest?.required, ['model', 'messages']);
   assert.deepEqual(ChatCompletionRequest?.properties['messages'], {
     type: 'array',

@@ -212,12 +212,9 @@ test('what is not an HTTP request gets a 400 in JSON where there is one to answe
   assert.match(all, /"error_type":"validation"/);
 });
 
-test('an address in use is an error that names the option', async (t) => {
+test('an address in use is the system’s error', async (t) => {
   const { port, app } = await started(t);
-  await assert.rejects(
-    listen(app, { hostname: '127.0.0.1', port }),
-    /option --port: cannot listen on 127\.0\.0\.1:\d+ \(EADDRINUSE\)/,
-  );
+  await assert.rejects(listen(app, { hostname: '127.0.0.1', port }), { code: 'EADDRINUSE', syscall: 'listen' });
 });
 
 test('the process keeps its own Request and Response', async (t) => {

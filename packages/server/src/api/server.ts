@@ -19,14 +19,14 @@ export interface ListenOptions {
 export interface RunningServer {
   readonly port: number;
   /** Takes no new request, lets the ones in hand end (for `drainMs` at most), then closes every connection. */
-  close(): Promise<void>;
+  readonly close: () => Promise<void>;
 }
 
 interface Application {
   fetch(request: Request): Response | Promise<Response>;
 }
 
-/** Rejects with `OPTION_INVALID` where the address cannot be listened on. */
+/** Rejects with the system's error (`EADDRINUSE` and the like) where the address cannot be listened on. */
 export async function listen(
   app: Application,
   { hostname, port, drainMs = DRAIN_MS }: ListenOptions,
@@ -57,11 +57,11 @@ function malformed(): Response {
 
 function bound(server: Server, hostname: string, port: number): Promise<void> {
   return new Promise((resolve, reject) => {
-    server.once('error', (cause: NodeJS.ErrnoException) => {
-      const reason = `cannot listen on ${hostname}:${port} (${cause.code ?? cause.message})`;
-      reject(new LoraxError('OPTION_INVALID', { option: '--port', reason }, { cause }));
+    server.once('error', reject);
+    server.listen(port, hostname, () => {
+      server.off('error', reject);
+      resolve();
     });
-    server.listen(port, hostname, resolve);
   });
 }
 

@@ -35,7 +35,7 @@ export function list<T extends z.ZodType>(element: T, items: JsonSchema) {
       }
       return parsed;
     })
-    .openapi({ type: 'array', items });
+    .openapi({ items });
 }
 
 /** The matcher keeps a node for each character. */
@@ -57,18 +57,20 @@ export const seed = z
   })
   .openapi({ description: 'Beyond 2^53 - 1 JSON numbers lose digits: send such a seed as a decimal string.' });
 
-// Header-safe by construction, apart from letters outside ASCII (headers.ts escapes those).
-const printable = /^[^\p{Cc}]*$/u;
+// JSON Schema's patterns have no flags, so these two are checks of ours and described in words.
+const isPrintable = (text: string): boolean => !/\p{Cc}/u.test(text);
+const isSource = (text: string): boolean => /^(?:hub|local|s3|pbase)$/i.test(text);
 
+/** Letters outside ASCII are allowed: headers.ts escapes them. */
 export const adapterId = z
   .string()
   .max(MAX_ADAPTER_ID_LEN)
-  .regex(printable, { error: 'must not contain control characters' });
+  .refine(isPrintable, { error: 'must not contain control characters' });
 
 export const adapterSource = z
   .string()
-  .regex(/^(?:hub|local|s3|pbase)$/i, { error: 'must be one of hub, local, s3, pbase' })
-  .openapi({ enum: ['hub', 'local', 's3', 'pbase'] });
+  .refine(isSource, { error: 'must be one of hub, local, s3, pbase' })
+  .openapi({ description: 'hub, local, s3 or pbase, in any case. Absent: as the server was started.' });
 
 /** How tokens are chosen, and by which adapter: the same on native and OpenAI routes. */
 export const samplingFields = {

@@ -116,8 +116,7 @@ export const fakeTokenizer: Tokenizer = {
   ],
   decode: (ids) => ids.map((id) => ` t${id}`).join(''),
   isSpecial: (id) => id === EOS_ID,
-  renderChat: async ({ messages, variables }) =>
-    [...messages.map(({ role, content }) => `[${role}] ${content}`), variables?.['guideline'] ?? ''].join(' ').trim(),
+  renderChat: async ({ messages }) => messages.map(({ role, content }) => `[${role}] ${content}`).join(' ').trim(),
   dispose: async () => undefined,
 };
 
