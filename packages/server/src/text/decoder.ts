@@ -115,7 +115,7 @@ function replace(config: z.infer<typeof replaceConfig>): Step {
 function strip(config: z.infer<typeof stripConfig>): Step {
   return (pieces) =>
     pieces.map((piece) => {
-      const chars = [...piece];
+      const chars = Array.from(piece);
       let from = 0;
       while (from < config.start && chars[from] === config.content) from += 1;
       let to = chars.length;

@@ -88,8 +88,12 @@ test('bytes that never become characters are not held back for ever', () => {
   const codec = codecOf('bpe_metaspace_llama2');
   const broken = codec.idOf('<0xFF>');
   assert.ok(broken !== undefined);
-  const pieces = stream(codec, [], new Array<number>(100).fill(broken));
-  assert.deepEqual(pieces, ['', ...new Array<string>(99).fill('\ufffd'), '\ufffd']);
+  const pieces = stream(
+    codec,
+    [],
+    Array.from({ length: 100 }, () => broken),
+  );
+  assert.deepEqual(pieces, ['', ...Array.from({ length: 99 }, () => '\ufffd'), '\ufffd']);
 });
 
 test('a special token has its spelling as text and adds nothing to the output', () => {

@@ -8,8 +8,8 @@
 import type { Tokenizer } from './tokenizer.ts';
 
 const REPLACEMENT = '\ufffd';
-/** Ids kept as context: the three bytes of an unfinished character, and neighbours for the decoder's first-word rules. */
-const CONTEXT_LEN = 6;
+/** Ids kept as context: up to three bytes of an unfinished character, and one before them for first-word rules. */
+const CONTEXT_LEN = 4;
 /** Cutting the context down costs a decoding of its own, so it is done only every few ids. */
 const MAX_WINDOW_LEN = 2 * CONTEXT_LEN;
 

@@ -8,10 +8,18 @@ interface Replacer {
   normalize(text: string): string;
 }
 
-/** Divides words into pieces of the vocabulary; unknown parts come as the unknown token or as themselves (Unigram). */
-export interface LibraryModel {
+interface LibraryModel {
   (words: readonly string[]): string[];
   readonly tokens_to_ids: Map<string, number>;
+  /** Of Unigram models only; the call above overflows the stack for words of 100 000 characters. */
+  readonly tokenize?: (word: string) => string[];
+}
+
+export interface Model {
+  /** Ids by piece; added tokens are put in by their owner. */
+  readonly ids: Map<string, number>;
+  /** A word as pieces; its unknown parts come as the unknown token, or as themselves from a Unigram model. */
+  divide(word: string): string[];
 }
 
 export type Pattern = { readonly String: string } | { readonly Regex: string };
@@ -25,9 +33,26 @@ interface Library {
 const library = exported as unknown as Library;
 
 /** The `model` section of a tokenizer.json; throws on types that the library does not know. */
-export function openModel(model: object): LibraryModel {
+export function openModel(section: object): Model {
   const none = { normalizer: null, pre_tokenizer: null, post_processor: null, decoder: null };
-  return new library.Tokenizer({ ...none, added_tokens: [], model }, {}).model;
+  const { model } = new library.Tokenizer({ ...none, added_tokens: [], model: section }, {});
+  const ids = model.tokens_to_ids;
+  const divide = (word: string): string[] => {
+    return model.tokenize === undefined ? model([word]) : fuseUnknown(model.tokenize(word), ids);
+  };
+  return { ids, divide };
+}
+
+function fuseUnknown(pieces: readonly string[], ids: ReadonlyMap<string, number>): string[] {
+  const fused: string[] = [];
+  let afterUnknown = false;
+  for (const piece of pieces) {
+    const unknown = !ids.has(piece);
+    if (unknown && afterUnknown) fused[fused.length - 1] += piece;
+    else fused.push(piece);
+    afterUnknown = unknown;
+  }
+  return fused;
 }
 
 /** Replaces a pattern written in the reference's regular expression dialect. */

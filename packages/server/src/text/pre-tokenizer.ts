@@ -27,7 +27,7 @@ const metaspaceConfig = z.object({
   split: z.boolean().default(true),
 });
 
-const WORD = '\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}\\u200c\\u200d';
+const WORD = '\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}\\p{Join_Control}';
 const SPACE = '\\p{White_Space}';
 const PUNCTUATION = /[\p{P}!-/:-@[-`{-~]/gu;
 const WHITE_SPACE = /\p{White_Space}/gu;

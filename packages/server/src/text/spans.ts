@@ -47,7 +47,7 @@ export function alignTokens(text: string, sections: readonly AlignedSection[], t
   const placed: PlacedToken[] = [];
   let offset = 0;
   for (const { start, stop, wholeId, units } of sections) {
-    const source = [...text.slice(start, stop)];
+    const source = Array.from(text.slice(start, stop));
     const tokens = wholeId === undefined ? placeUnits(source, units) : [{ id: wholeId, start: 0, stop: source.length }];
     for (const token of tokens) {
       const range = trims ? trimmed(source, token) : token;
@@ -61,7 +61,7 @@ export function alignTokens(text: string, sections: readonly AlignedSection[], t
 function placeUnits(source: readonly string[], units: readonly AlignedUnit[]): PlacedToken[] {
   const ranges = alignChars(
     source,
-    units.flatMap((unit) => [...unit.text]),
+    units.flatMap((unit) => Array.from(unit.text)),
   );
   const placed: PlacedToken[] = [];
   let first = 0;
@@ -71,7 +71,7 @@ function placeUnits(source: readonly string[], units: readonly AlignedUnit[]): P
       const from = covered[0]?.start ?? placed.at(-1)?.stop ?? 0;
       placed.push({ id, start: from, stop: Math.max(from, covered.at(-1)?.stop ?? from) });
     }
-    first += [...unit.text].length;
+    first += Array.from(unit.text).length;
   }
   return placed;
 }

@@ -4,16 +4,16 @@
  */
 import { LoraxError } from '../base/errors.ts';
 import { type AddedToken, AddedTokenFinder } from './added-tokens.ts';
-import { fromByteChars } from './byte-alphabet.ts';
-import { byteOfPiece, cleanUpSpaces, type DecodePieces, decoderOf } from './decoder.ts';
-import { type LibraryModel, openModel } from './hf-library.ts';
+import { cleanUpSpaces, type DecodePieces, decoderOf } from './decoder.ts';
+import { type Model, openModel } from './hf-library.ts';
 import { type Normalize, normalizerOf } from './normalizer.ts';
 import { isByteLevel, type PreTokenize, preTokenizerOf } from './pre-tokenizer.ts';
-import { type AlignedSection, type AlignedUnit, alignTokens } from './spans.ts';
+import { type AlignedSection, alignTokens } from './spans.ts';
 import { type SpecialFrame, specialFrameOf } from './special-frame.ts';
 import { addedTokensOf } from './special-tokens.ts';
 import { describeProblem, type TokenizerConfig, type TokenizerFiles, type TokenizerJson } from './tokenizer-files.ts';
 import type { DecodeOptions, TokenSpan } from './tokenizer.ts';
+import { type PieceSpelling, unitOf, type Word, wordOf } from './word.ts';
 
 /** Ids above this are a damaged file: the table of pieces is an array. */
 const MAX_TOKEN_ID = 1 << 24;
@@ -21,13 +21,6 @@ const BYTE_PIECES: readonly string[] = Array.from(
   { length: 256 },
   (_, byte) => `<0x${byte.toString(16).toUpperCase().padStart(2, '0')}>`,
 );
-
-/** A word as the model saw it, with the pieces it was divided into. */
-interface Word {
-  readonly text: string;
-  readonly pieces: readonly string[];
-  readonly token: AddedToken | undefined;
-}
 
 interface Section {
   /** UTF-16 offsets into the text. */
@@ -52,7 +45,7 @@ export class TextCodec {
   /** One more than the largest id. */
   readonly vocabSize: number;
   readonly #pieces: readonly (string | undefined)[];
-  readonly #model: LibraryModel;
+  readonly #model: Model;
   readonly #normalize: Normalize;
   readonly #preTokenize: PreTokenize;
   readonly #decodePieces: DecodePieces;
@@ -60,32 +53,35 @@ export class TextCodec {
   readonly #addedById: ReadonlyMap<number, AddedToken>;
   readonly #rawFinder = new AddedTokenFinder();
   readonly #normalizedFinder = new AddedTokenFinder();
-  readonly #settings: TokenizerJson['model'];
   readonly #unknownId: number | undefined;
-  readonly #byteLevel: boolean;
-  readonly #unigram: boolean;
+  readonly #spelling: PieceSpelling;
   readonly #cleansUp: boolean;
 
   constructor(files: TokenizerFiles) {
     const { tokenizer, config } = files;
     this.#model = modelOf(tokenizer.model);
     this.#normalize = normalizerOf(tokenizer.normalizer);
-    this.#settings = tokenizer.model;
-    this.#unigram = Array.isArray(tokenizer.model['vocab']);
     this.#preTokenize = preTokenizerOf(tokenizer.pre_tokenizer);
-    this.#byteLevel = isByteLevel(tokenizer.pre_tokenizer);
     this.#decodePieces = decoderOf(tokenizer.decoder);
-    this.#addedById = this.#register(addedTokensOf(files, (content) => this.#model.tokens_to_ids.get(content)));
-    this.#pieces = piecesById(this.#model.tokens_to_ids);
+    this.#addedById = this.#register(addedTokensOf(files, (content) => this.#model.ids.get(content)));
+    this.#pieces = piecesById(this.#model.ids);
     this.vocabSize = this.#pieces.length;
     this.#unknownId = tokenizer.model.unk_id ?? this.idOf(tokenizer.model.unk_token ?? '');
+    this.#spelling = {
+      byteLevel: isByteLevel(tokenizer.pre_tokenizer),
+      unigram: Array.isArray(tokenizer.model['vocab']),
+      byteFallback: tokenizer.model.byte_fallback === true,
+      prefix: tokenizer.model.continuing_subword_prefix ?? '',
+      suffix: tokenizer.model.end_of_word_suffix ?? '',
+      unknownId: this.#unknownId,
+    };
     this.#frame = this.#frameFor(config, tokenizer.post_processor);
     // Clean-up was made for word tokenizers; in BPE it would delete spaces that the model wrote (`x != y`).
     this.#cleansUp = config.clean_up_tokenization_spaces === true && tokenizer.model['merges'] === undefined;
   }
 
   idOf(piece: string): number | undefined {
-    return this.#model.tokens_to_ids.get(piece);
+    return this.#model.ids.get(piece);
   }
 
   isSpecial(id: number): boolean {
@@ -125,7 +121,7 @@ export class TextCodec {
 
   #register(tokens: readonly AddedToken[]): ReadonlyMap<number, AddedToken> {
     for (const token of tokens) {
-      this.#model.tokens_to_ids.set(token.content, token.id);
+      this.#model.ids.set(token.content, token.id);
       if (token.normalized) this.#normalizedFinder.add(this.#normalize(token.content), token);
       else this.#rawFinder.add(token.content, token);
     }
@@ -167,8 +163,8 @@ export class TextCodec {
 
   /** Word by word, because the library would join unknown pieces of neighbouring words into one. */
   #divide(word: string): readonly string[] {
-    const pieces = this.#model([word]);
-    if (!this.#unigram || this.#settings.byte_fallback !== true) return pieces;
+    const pieces = this.#model.divide(word);
+    if (!this.#spelling.unigram || !this.#spelling.byteFallback) return pieces;
     return pieces.flatMap((piece) => (this.idOf(piece) === undefined ? bytePieces(piece) : [piece]));
   }
 
@@ -186,34 +182,12 @@ export class TextCodec {
       start,
       stop,
       wholeId: token?.id,
-      units: words.map((word) => this.#unitOf(word)),
+      units: words.map((word) => unitOf(word, this.#spelling, (piece) => this.#idOfPiece(piece))),
     }));
-  }
-
-  #unitOf(word: Word): AlignedUnit {
-    if (word.token !== undefined) return { text: word.text, tokens: [{ id: word.token.id, bytes: undefined }] };
-    const text = this.#byteLevel ? Buffer.from(fromByteChars(word.text) ?? []).toString('utf8') : word.text;
-    const tokens = word.pieces.flatMap((piece, index) => {
-      const id = this.#idOfPiece(piece);
-      return id === undefined ? [] : [{ id, bytes: this.#bytesOf(piece, id, index) }];
-    });
-    return { text, tokens };
-  }
-
-  /** The UTF-8 bytes of a word that a piece stands for; `undefined` for the unknown token, which hides them. */
-  #bytesOf(piece: string, id: number, index: number): Uint8Array | undefined {
-    if (this.#byteLevel) return Uint8Array.from(fromByteChars(piece) ?? []);
-    if (id === this.#unknownId && !this.#unigram) return undefined;
-    const byte = this.#settings.byte_fallback === true ? byteOfPiece(piece) : undefined;
-    if (byte !== undefined) return Uint8Array.of(byte);
-    const { continuing_subword_prefix: prefix, end_of_word_suffix: suffix } = this.#settings;
-    const from = prefix && index > 0 && piece.startsWith(prefix) ? prefix.length : 0;
-    const to = suffix && piece.endsWith(suffix) ? piece.length - suffix.length : piece.length;
-    return Buffer.from(piece.slice(from, to), 'utf8');
   }
 }
 
-function modelOf(model: TokenizerJson['model']): LibraryModel {
+function modelOf(model: TokenizerJson['model']): Model {
   if (Array.isArray(model['merges']) && model.continuing_subword_prefix) {
     throw new Error('model.continuing_subword_prefix is not supported for BPE');
   }
@@ -228,10 +202,6 @@ function piecesById(ids: ReadonlyMap<string, number>): (string | undefined)[] {
   }
   if (pieces.length === 0) throw new Error('the vocabulary is empty');
   return pieces;
-}
-
-function wordOf(token: AddedToken): Word {
-  return { text: token.content, pieces: [token.content], token };
 }
 
 function bytePieces(text: string): string[] {
