@@ -17,7 +17,7 @@ export interface AddedToken {
 }
 
 /** A part of the text [start, stop), UTF-16 offsets: an added token, or text between two of them. */
-export interface TextSection {
+interface TextSection {
   readonly start: number;
   readonly stop: number;
   readonly token: AddedToken | undefined;

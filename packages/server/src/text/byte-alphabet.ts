@@ -1,7 +1,7 @@
 /** The 256 printable characters by which byte-level vocabularies spell bytes (GPT-2's table). Knows nothing about tokens. */
 
 /** `BYTE_CHARS[byte]` is the character that stands for the byte. */
-export const BYTE_CHARS: readonly string[] = byteChars();
+const BYTE_CHARS: readonly string[] = byteChars();
 
 const BYTE_OF_CHAR: ReadonlyMap<string, number> = new Map(BYTE_CHARS.map((char, byte) => [char, byte]));
 

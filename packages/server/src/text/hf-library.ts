@@ -22,7 +22,7 @@ export interface Model {
   divide(word: string): string[];
 }
 
-export type Pattern = { readonly String: string } | { readonly Regex: string };
+type Pattern = { readonly String: string } | { readonly Regex: string };
 
 interface Library {
   readonly Tokenizer: new (tokenizer: object, config: object) => { readonly model: LibraryModel };

@@ -2,7 +2,7 @@
 import type { RenderJob } from './chat-template.ts';
 import type { TokenSpan } from './tokenizer.ts';
 
-export interface EncodeJob {
+interface EncodeJob {
   readonly text: string;
   readonly addSpecialTokens: boolean;
 }
