@@ -7,6 +7,7 @@ import { hostname } from 'node:os';
 
 import type { AdapterSource } from '../scheduler/request.ts';
 import type { CoreCount } from './cores.ts';
+import type { HubSettings } from './hub-settings.ts';
 import type { OptionTable, OptionValues } from './option-spec.ts';
 import { choice, decimal, integer, list, path, text, toggle } from './value-forms.ts';
 
@@ -84,6 +85,12 @@ export const OPTIONS = {
     derived: 'the cores that this process may use',
     group: 'Engine',
     help: 'Threads that compute a step',
+  },
+  matmulPrecision: {
+    ...choice('LEVEL', ['high', 'medium']),
+    default: 'high' as const,
+    group: 'Engine',
+    help: 'high keeps activations exact beside 16-bit weights; medium rounds them to 16 bits and is up to twice as fast',
   },
   ggmlPath: {
     ...path('DIR'),
@@ -176,7 +183,7 @@ export const OPTIONS = {
   },
   corsExposeHeader: {
     ...list('NAME'),
-    default: [],
+    default: ['*'],
     group: 'Server',
     help: 'Response headers that such pages may read',
   },
@@ -218,7 +225,7 @@ export const OPTIONS = {
 export type GivenOptions = OptionValues<typeof OPTIONS>;
 
 /** What is derived from the machine, the environment or other options where it was not given. */
-interface DerivedOptions {
+interface DerivedOptions extends HubSettings {
   readonly threads: CoreCount;
   readonly adapterSource: AdapterSource;
   readonly defaultAdapterSource: AdapterSource;

@@ -88,7 +88,18 @@ function metricMakers(registry: Registry) {
     described: described as readonly MetricDescription[],
     counter: <L extends string = never>(key: string, help: string, labels: L[] = []) =>
       new Counter<L>(describe('counter', key, help, labels)),
-    gauge: (key: string, help: string) => new Gauge<never>(describe('gauge', key, help, [])),
+    /** Read when the metrics are, once something `watch`es; so nothing has to keep it current. */
+    gauge: (key: string, help: string) => {
+      let read = (): number | undefined => undefined;
+      const gauge: Gauge<never> = new Gauge<never>({
+        ...describe('gauge', key, help, []),
+        collect: () => {
+          const value = read();
+          if (value !== undefined) gauge.set(value);
+        },
+      });
+      return Object.assign(gauge, { watch: (source: () => number) => void (read = source) });
+    },
     histogram: <L extends string = never>(key: string, help: string, buckets: number[], labels: L[] = []) =>
       new Histogram<L>({ ...describe('histogram', key, help, labels), buckets }),
     /** Over the last ten minutes: a quantile since the start would hardly move any more. */

@@ -1,0 +1,43 @@
+/**
+ * The files of one adapter folder: which they are, whether they changed, and what identifies their content.
+ * Knows nothing about what they mean.
+ */
+
+import { createHash } from 'node:crypto';
+import { createReadStream } from 'node:fs';
+import { readdir, stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import { pipeline } from 'node:stream/promises';
+import { checkContained } from '../sources/containment.ts';
+import type { ResolvedFolder } from '../sources/source.ts';
+
+const RELEVANT = /^(adapter_config\.json|config\.json|adapter_model.*\.(safetensors|bin|json))$/;
+
+/** Real paths of the files that an adapter consists of, by name. Throws ADAPTER_FORBIDDEN for links out of the root. */
+export async function adapterFiles({ folder, root, id }: ResolvedFolder): Promise<string[]> {
+  const names = (await readdir(folder)).filter((name) => RELEVANT.test(name)).sort();
+  const paths = names.map((name) => join(folder, name));
+  return root === undefined ? paths : Promise.all(paths.map((path) => checkContained(root, path, id)));
+}
+
+/** Changes whenever a file is replaced, written or touched; costs no reading. */
+export async function fingerprint(paths: readonly string[]): Promise<string> {
+  const stats = await Promise.all(paths.map((path) => stat(path, { bigint: true })));
+  return stats.map(({ dev, ino, size, mtimeNs }, i) => `${paths[i]} ${dev} ${ino} ${size} ${mtimeNs}`).join('\n');
+}
+
+/** SHA-256 over the files' bytes and `salt`, in hexadecimal. */
+export async function contentHash(paths: readonly string[], salt: string, signal: AbortSignal): Promise<string> {
+  const hash = createHash('sha256').update(salt);
+  for (const path of paths) {
+    await pipeline(
+      createReadStream(path),
+      async function* absorb(chunks: AsyncIterable<Buffer>) {
+        for await (const chunk of chunks) hash.update(chunk);
+        yield* [];
+      },
+      { signal },
+    );
+  }
+  return hash.digest('hex');
+}

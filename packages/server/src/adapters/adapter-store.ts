@@ -1,0 +1,187 @@
+/**
+ * The resident adapters: found by content, loaded when first named, kept while they are useful, leased to running
+ * requests. Loads run beside steps; one failed load concerns nobody else. Knows no tensors and no scheduling.
+ */
+
+import { LRUCache } from 'lru-cache';
+import { LoraxError } from '../base/errors.ts';
+import type { AdapterReference, AdapterSource } from '../scheduler/request.ts';
+import type { ResolvedFolder, Sources } from '../sources/source.ts';
+import { adapterFiles, contentHash, fingerprint } from './adapter-files.ts';
+import type { AdapterLoader, LoadedAdapter } from './adapter-loader.ts';
+
+/** Remembered content hashes of folders that did not change. */
+const KNOWN_FOLDERS = 4096;
+
+/** Characters of the content hash that name a generation. */
+const GENERATION_LEN = 16;
+
+export interface ResidentAdapter extends LoadedAdapter {
+  /** Identity by content: config, weights and base model. */
+  readonly generation: string;
+  readonly id: string;
+  readonly source: AdapterSource;
+}
+
+export interface AdapterLease {
+  readonly adapter: ResidentAdapter;
+  release(): void;
+}
+
+interface Entry {
+  readonly loading: Promise<ResidentAdapter>;
+  resident: ResidentAdapter | undefined;
+  leaseCount: number;
+}
+
+export interface AdapterStoreOptions {
+  readonly sources: Sources;
+  readonly loader: AdapterLoader;
+  /** Part of every generation: the same adapter over another base is another one. */
+  readonly baseIdentity: string;
+  readonly maxResident: number;
+  readonly onLoaded: (durationMs: number) => void;
+  readonly onLoadFailed: () => void;
+}
+
+export class AdapterStore {
+  readonly #options: AdapterStoreOptions;
+  /** By generation, least recently used first. */
+  readonly #entries = new Map<string, Entry>();
+  readonly #generations = new LRUCache<string, string>({ max: KNOWN_FOLDERS });
+  #waiting: (() => void)[] = [];
+
+  constructor(options: AdapterStoreOptions) {
+    this.#options = options;
+  }
+
+  get residents(): readonly ResidentAdapter[] {
+    return [...this.#entries.values()].flatMap(({ resident }) => resident ?? []);
+  }
+
+  /** The adapter, resident until the lease is released. Rejects with a 4xx where it cannot be had. */
+  async acquire(reference: AdapterReference, signal: AbortSignal): Promise<AdapterLease> {
+    const { id, source, apiToken } = reference;
+    const folder = await this.#options.sources[source].resolve(id, { ...(apiToken && { apiToken }), signal });
+    const generation = await this.#identify(folder, signal);
+    const entry = await this.#leaseEntry(generation, folder, source, signal);
+    try {
+      return this.#lease(entry, await entry.loading);
+    } catch (error) {
+      this.#release(entry);
+      throw error;
+    }
+  }
+
+  /** Frees every adapter; none may be leased any more. */
+  async dispose(): Promise<void> {
+    const entries = [...this.#entries.values()];
+    this.#entries.clear();
+    await Promise.allSettled(entries.map(({ loading }) => loading));
+    for (const { resident } of entries) if (resident) this.#options.loader.unload(resident);
+  }
+
+  async #identify(folder: ResolvedFolder, signal: AbortSignal): Promise<string> {
+    const paths = await adapterFiles(folder);
+    const print = await fingerprint(paths);
+    const known = this.#generations.get(print);
+    if (known !== undefined) return known;
+    const hash = await contentHash(paths, this.#options.baseIdentity, signal);
+    const generation = hash.slice(0, GENERATION_LEN);
+    this.#generations.set(print, generation);
+    return generation;
+  }
+
+  async #leaseEntry(
+    generation: string,
+    folder: ResolvedFolder,
+    source: AdapterSource,
+    signal: AbortSignal,
+  ): Promise<Entry> {
+    for (;;) {
+      const known = this.#entries.get(generation);
+      if (known) {
+        // Map keeps insertion order, so re-insertion marks the entry as the most recently used.
+        this.#entries.delete(generation);
+        this.#entries.set(generation, known);
+        known.leaseCount++;
+        return known;
+      }
+      if (this.#makeRoom()) return this.#startLoading(generation, folder, source);
+      await this.#someRelease(signal);
+    }
+  }
+
+  #startLoading(generation: string, folder: ResolvedFolder, source: AdapterSource): Entry {
+    const entry: Entry = { loading: this.#load(generation, folder, source), resident: undefined, leaseCount: 1 };
+    this.#entries.set(generation, entry);
+    entry.loading.then(
+      (resident) => (entry.resident = resident),
+      () => {
+        this.#entries.delete(generation);
+        this.#wakeOne();
+      },
+    );
+    return entry;
+  }
+
+  /** A load serves every request that waits for it, so no single caller's signal ends it. */
+  async #load(generation: string, folder: ResolvedFolder, source: AdapterSource): Promise<ResidentAdapter> {
+    const begun = performance.now();
+    try {
+      const loaded = await this.#options.loader.load(folder.folder, folder.id, new AbortController().signal);
+      this.#options.onLoaded(performance.now() - begun);
+      return { ...loaded, generation, id: folder.id, source };
+    } catch (error) {
+      this.#options.onLoadFailed();
+      throw error;
+    }
+  }
+
+  /** Evicts the least recently used idle adapter where all places are taken; false while every one is in use. */
+  #makeRoom(): boolean {
+    if (this.#entries.size < this.#options.maxResident) return true;
+    for (const [generation, entry] of this.#entries) {
+      if (entry.leaseCount > 0 || entry.resident === undefined) continue;
+      this.#entries.delete(generation);
+      this.#options.loader.unload(entry.resident);
+      return true;
+    }
+    return false;
+  }
+
+  #lease(entry: Entry, adapter: ResidentAdapter): AdapterLease {
+    let isReleased = false;
+    const release = (): void => {
+      if (isReleased) return;
+      isReleased = true;
+      this.#release(entry);
+    };
+    return { adapter, release };
+  }
+
+  #release(entry: Entry): void {
+    entry.leaseCount--;
+    if (entry.leaseCount === 0) this.#wakeOne();
+  }
+
+  #wakeOne(): void {
+    this.#waiting.shift()?.();
+  }
+
+  /** Settles when a place may have become free, or rejects with the signal's reason. */
+  #someRelease(signal: AbortSignal): Promise<void> {
+    return new Promise((resolve, reject) => {
+      const wake = (): void => {
+        signal.removeEventListener('abort', abort);
+        resolve();
+      };
+      const abort = (): void => {
+        this.#waiting = this.#waiting.filter((other) => other !== wake);
+        reject(signal.reason ?? new LoraxError('INCOMPLETE_GENERATION'));
+      };
+      signal.addEventListener('abort', abort, { once: true });
+      this.#waiting.push(wake);
+    });
+  }
+}

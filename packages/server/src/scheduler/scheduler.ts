@@ -1,0 +1,175 @@
+/**
+ * The loop: receive, admit, plan, step, emit. Requests join and leave at every step. Knows cells and rows by number;
+ * never touches tensors.
+ */
+
+import { LoraxError } from '../base/errors.ts';
+import type { KvCache } from '../engine/kv-cache.ts';
+import type { Runner, StepResult, StepShare } from '../engine/runner.ts';
+import type { Sampler } from '../engine/sampling/sampler.ts';
+import type { SamplingParams } from '../engine/sampling/params.ts';
+import type { Sequence } from '../engine/sequence.ts';
+import { planStep } from './plan.ts';
+import type { RunningRequest } from './running-request.ts';
+
+export interface SchedulerLimits {
+  /** Sequences that run at the same time. */
+  readonly maxBatchSize: number;
+  /** Prompt tokens in one step. */
+  readonly maxBatchPrefillTokens: number;
+}
+
+/** What the loop tells about itself, for metrics and benchmarks. */
+export interface SchedulerObserver {
+  onAdmit(admittedCount: number): void;
+  onStep(step: StepReport): void;
+  onStepFailure(method: StepMethod): void;
+}
+
+export type StepMethod = 'prefill' | 'decode';
+
+export interface StepReport extends Omit<StepResult, 'advances'> {
+  readonly method: StepMethod;
+  readonly rowCount: number;
+  readonly sequenceCount: number;
+  readonly totalMs: number;
+  readonly emissionMs: number;
+}
+
+export interface SchedulerParts {
+  readonly runner: Runner;
+  readonly kv: KvCache;
+  readonly limits: SchedulerLimits;
+  readonly makeSampler: (params: SamplingParams) => Sampler;
+  readonly observer: SchedulerObserver;
+}
+
+interface Running {
+  readonly request: RunningRequest;
+  readonly sequence: Sequence;
+}
+
+/** Queued requests with the parameters that their samplers need. */
+interface Queued {
+  readonly request: RunningRequest;
+  readonly sampling: SamplingParams;
+}
+
+export class Scheduler {
+  readonly #parts: SchedulerParts;
+  readonly #queue: Queued[] = [];
+  #running: Running[] = [];
+  #wake: (() => void) | undefined;
+  #isClosing = false;
+  #lastFailure: unknown;
+  readonly #loop: Promise<void>;
+
+  constructor(parts: SchedulerParts) {
+    this.#parts = parts;
+    this.#loop = this.#run();
+  }
+
+  get queueLength(): number {
+    return this.#queue.length;
+  }
+
+  get runningCount(): number {
+    return this.#running.length;
+  }
+
+  /** Why the last step failed; undefined while steps succeed. */
+  get lastFailure(): unknown {
+    return this.#lastFailure;
+  }
+
+  enqueue(request: RunningRequest, sampling: SamplingParams): void {
+    if (this.#isClosing) return request.fail(new LoraxError('SHUTTING_DOWN'));
+    this.#queue.push({ request, sampling });
+    this.#wake?.();
+  }
+
+  /** Finishes what is running and queued, takes nothing new, and ends. */
+  async close(): Promise<void> {
+    this.#isClosing = true;
+    this.#wake?.();
+    await this.#loop;
+  }
+
+  async #run(): Promise<void> {
+    for (;;) {
+      this.#dropCancelled();
+      this.#admit();
+      if (this.#running.length > 0) await this.#step();
+      else if (this.#isClosing && this.#queue.length === 0) return;
+      else await new Promise<void>((resolve) => (this.#wake = resolve));
+      this.#wake = undefined;
+    }
+  }
+
+  #dropCancelled(): void {
+    for (const { request } of [...this.#queue, ...this.#running]) if (request.isCancelled) request.cancel();
+    this.#leave();
+    const waiting = this.#queue.filter(({ request }) => !request.isFinished);
+    this.#queue.splice(0, this.#queue.length, ...waiting);
+  }
+
+  /** In order of arrival: a request that needs more cells than are free waits, and those behind it wait with it. */
+  #admit(): void {
+    const { kv, limits, makeSampler, observer } = this.#parts;
+    let admittedCount = 0;
+    while (this.#running.length < limits.maxBatchSize) {
+      const next = this.#queue[0];
+      const span = next && kv.take(next.request.cellCount);
+      if (next === undefined || span === undefined) break;
+      this.#queue.shift();
+      this.#running.push({ request: next.request, sequence: next.request.start(span, makeSampler(next.sampling)) });
+      admittedCount++;
+    }
+    if (admittedCount > 0) observer.onAdmit(admittedCount);
+  }
+
+  async #step(): Promise<void> {
+    const { runner, limits, observer } = this.#parts;
+    const begun = performance.now();
+    const shares = planStep(
+      this.#running.map(({ sequence }) => sequence),
+      limits.maxBatchPrefillTokens,
+    );
+    const method = shares.some(({ sequence }) => sequence.isPrefilling) ? 'prefill' : 'decode';
+    try {
+      const result = await runner.step(shares);
+      const stepped = performance.now();
+      this.#emit(shares, result);
+      this.#lastFailure = undefined;
+      const { times, samplingMs } = result;
+      const rowCount = shares.reduce((sum, { tokenCount }) => sum + tokenCount, 0);
+      const ended = performance.now();
+      observer.onStep({
+        ...{ method, rowCount, sequenceCount: shares.length, times, samplingMs },
+        emissionMs: ended - stepped,
+        totalMs: ended - begun,
+      });
+    } catch (error) {
+      this.#lastFailure = error;
+      observer.onStepFailure(method);
+      for (const { request } of this.#running) request.fail(error);
+    }
+    this.#leave();
+  }
+
+  #emit(shares: readonly StepShare[], { advances }: StepResult): void {
+    const bySequence = new Map(this.#running.map(({ request, sequence }) => [sequence, request]));
+    for (const [i, { sequence }] of shares.entries()) {
+      const advance = advances[i]!;
+      const request = bySequence.get(sequence)!;
+      if (advance instanceof Error) request.fail(advance);
+      else request.advance(advance);
+    }
+  }
+
+  /** Finished requests give their cells back. */
+  #leave(): void {
+    for (const { request, sequence } of this.#running) if (request.isFinished) this.#parts.kv.give(sequence.span);
+    this.#running = this.#running.filter(({ request }) => !request.isFinished);
+  }
+}

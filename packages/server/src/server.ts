@@ -1,0 +1,181 @@
+/**
+ * The composition root: from options to a running server, an engine for the command line, or a description of both.
+ * The only place where every part is known.
+ */
+
+import { readFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { dirname, join } from 'node:path';
+import { createApp } from './api/app.ts';
+import { listen } from './api/server.ts';
+import type { ServedAdapter } from './api/serving.ts';
+import { present } from './base/assert.ts';
+import { LoraxError } from './base/errors.ts';
+import { loadGgml } from './backend/ggml/library.ts';
+import type {
+  EngineDescription,
+  LoadedEngine,
+  MemoryEstimate,
+  RunningServer,
+  StartDependencies,
+} from './cli/composition.ts';
+import type { ServeOptions } from './config/options.ts';
+import { Engine, type EngineObserver } from './serving/engine.ts';
+import { makeServing } from './serving/http.ts';
+import { estimateModelMemory } from './serving/memory-estimate.ts';
+import { metricsObserver, watchEngine } from './serving/metrics-observer.ts';
+import { openHub } from './sources/hub.ts';
+import { resolveModel } from './sources/model.ts';
+import { openSources } from './sources/registry.ts';
+import type { ResolvedFolder, Sources } from './sources/source.ts';
+import { createMetrics } from './telemetry/metrics.ts';
+import type { Progress } from './telemetry/progress.ts';
+
+const VERSION = readVersion();
+
+/** What the demo package calls its base; its adapters name it too. */
+const DEMO_MODEL_ID = 'lorax-demo/base';
+
+interface Place {
+  readonly model: ResolvedFolder;
+  readonly sources: Sources;
+}
+
+export async function startServer(options: ServeOptions, deps: StartDependencies): Promise<RunningServer> {
+  const { model, sources } = await findModel(options, deps);
+  const metrics = createMetrics(metricLimits(options));
+  const observer = metricsObserver(metrics);
+  const engine = await openEngine(options, deps, { model, sources }, observer);
+  try {
+    watchEngine(metrics, engine);
+    const listedAdapters = await listAdapters(sources, deps.signal);
+    const serving = makeServing(engine, { options, version: VERSION, revision: model.revision, listedAdapters });
+    if (options.adapterId !== undefined) await warmDefaultAdapter(engine, options, deps.signal);
+    const app = createApp(serving, { metrics, log: deps.log, version: VERSION, corsOrigins: options.corsAllowOrigin });
+    const server = await listen(app, { hostname: options.hostname, port: options.port });
+    return {
+      url: `http://${options.hostname}:${server.port}`,
+      adapters: listedAdapters.map(({ id }) => id),
+      modelId: engine.model.id,
+      close: async () => {
+        await server.close();
+        await engine.dispose();
+      },
+    };
+  } catch (error) {
+    await engine.dispose();
+    throw error;
+  }
+}
+
+export async function loadEngine(options: ServeOptions, deps: StartDependencies): Promise<LoadedEngine> {
+  const place = await findModel(options, deps);
+  const engine = await openEngine(options, deps, place, SILENT);
+  return { generator: engine.generator, dispose: () => engine.dispose() };
+}
+
+export async function describeEngine(options: ServeOptions): Promise<EngineDescription> {
+  const { version, variant, directory } = loadGgml(options.ggmlPath);
+  return { library: directory, version, variant: variant ?? 'unknown', features: [], threads: options.threads };
+}
+
+export async function estimateMemory(options: ServeOptions): Promise<MemoryEstimate> {
+  const silent: Progress = { start: () => ({ advance: () => undefined, done: () => undefined }) };
+  const { signal } = new AbortController();
+  const { model } = await findModel(options, { progress: silent, signal });
+  return estimateModelMemory(modelName(options), model.folder, options.dtype, options);
+}
+
+const SILENT: EngineObserver = {
+  onAdmit: () => undefined,
+  onStep: () => undefined,
+  onStepFailure: () => undefined,
+  onAdapterLoaded: () => undefined,
+  onAdapterLoadFailed: () => undefined,
+};
+
+function openEngine(
+  options: ServeOptions,
+  { progress }: StartDependencies,
+  { model, sources }: Place,
+  observer: EngineObserver,
+): Promise<Engine> {
+  return Engine.open({ options, modelId: modelName(options), folder: model.folder, sources, progress, observer });
+}
+
+async function findModel(
+  options: ServeOptions,
+  { progress, signal }: Pick<StartDependencies, 'progress' | 'signal'>,
+): Promise<Place> {
+  const hub = openHub({
+    endpoint: options.hubEndpoint,
+    cacheDir: options.huggingfaceHubCache,
+    offline: options.hubOffline,
+    token: options.hubToken,
+  });
+  const demo = options.demo ? demoFolder() : undefined;
+  const adapterRoot = options.adapterRoot ?? (demo && join(demo, 'adapters'));
+  const sources = openSources({ adapterRoot, hub });
+  const modelId = demo === undefined ? modelName(options) : join(demo, 'base');
+  const model = await downloading(progress, modelId, (onProgress) =>
+    resolveModel(modelId, { hub, revision: options.revision, signal, onProgress }),
+  );
+  return { model, sources };
+}
+
+/** Shows a bar for as long as the Hub has something to send. */
+async function downloading<T>(
+  progress: Progress,
+  modelId: string,
+  resolve: (onProgress: (state: { receivedBytes: number; totalBytes: number }) => void) => Promise<T>,
+): Promise<T> {
+  let bar: ReturnType<Progress['start']> | undefined;
+  let shownBytes = 0;
+  try {
+    return await resolve(({ receivedBytes, totalBytes }) => {
+      bar ??= progress.start(`downloading ${modelId}`, totalBytes);
+      bar.advance(receivedBytes - shownBytes);
+      shownBytes = receivedBytes;
+    });
+  } finally {
+    bar?.done();
+  }
+}
+
+function modelName(options: ServeOptions): string {
+  return options.demo ? DEMO_MODEL_ID : present(options.modelId, '--model-id');
+}
+
+function demoFolder(): string {
+  try {
+    return dirname(createRequire(import.meta.url).resolve('@lorax/demo-model/package.json'));
+  } catch (cause) {
+    const reason = 'package @lorax/demo-model is not installed';
+    throw new LoraxError('MODEL_NOT_FOUND', { modelId: DEMO_MODEL_ID, reason }, { cause });
+  }
+}
+
+async function listAdapters(sources: Sources, signal: AbortSignal): Promise<ServedAdapter[]> {
+  const ids = await sources.local.list(signal);
+  return ids.map((id) => ({ id, source: 'local' }));
+}
+
+/** A default adapter that cannot be loaded is a fault of the start, not of the first request. */
+async function warmDefaultAdapter(engine: Engine, options: ServeOptions, signal: AbortSignal): Promise<void> {
+  const id = present(options.adapterId, '--adapter-id');
+  const lease = await engine.adapters.acquire({ id, source: options.adapterSource }, signal);
+  lease.release();
+}
+
+/** The histograms' buckets are wanted before the model's own limits are known. */
+function metricLimits({ maxInputLength = 4095, maxTotalTokens = 4096 }: ServeOptions): {
+  maxInputLength: number;
+  maxTotalTokens: number;
+} {
+  return { maxInputLength, maxTotalTokens };
+}
+
+function readVersion(): string {
+  const text = readFileSync(new URL('../package.json', import.meta.url), 'utf8');
+  return (JSON.parse(text) as { version: string }).version;
+}

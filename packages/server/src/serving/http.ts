@@ -1,0 +1,92 @@
+/** The engine as the HTTP layer sees it: limits, model facts, adapters to list, health. Knows no routes. */
+
+import { LoraxError } from '../base/errors.ts';
+import type { Serving, ServedAdapter } from '../api/serving.ts';
+import type { ServeOptions } from '../config/options.ts';
+import type { Engine } from './engine.ts';
+
+/** The body limit of LoRAX's HTTP framework. */
+const MAX_BODY_BYTES = 2 << 20;
+
+/** As OpenAI allows for `top_logprobs`. */
+const MAX_ALTERNATIVES = 20;
+
+export interface ServingFacts {
+  readonly options: ServeOptions;
+  readonly version: string;
+  readonly revision: string | undefined;
+  /** Adapters that can be named without asking anybody. */
+  readonly listedAdapters: readonly ServedAdapter[];
+}
+
+export function makeServing(engine: Engine, facts: ServingFacts): Serving {
+  const { options, revision } = facts;
+  const { model, limits, tokenizer, generator, scheduler } = engine;
+  const createdAt = Math.floor(Date.now() / 1000);
+  return {
+    generator,
+    tokenizer,
+    limits: {
+      maxBestOf: options.maxBestOf,
+      maxSequences: options.maxConcurrentRequests,
+      maxStopSequences: options.maxStopSequences,
+      maxInputLength: limits.maxInputLength,
+      maxTotalTokens: limits.maxTotalTokens,
+      maxAlternatives: Math.min(MAX_ALTERNATIVES, model.description.decoder.vocabSize),
+      maxBodyBytes: MAX_BODY_BYTES,
+    },
+    model: {
+      id: model.id,
+      ...(revision !== undefined && { revision }),
+      dtype: model.dtype,
+      device: 'cpu',
+      type: model.description.config.model_type,
+      createdAt,
+    },
+    defaultAdapterSource: options.defaultAdapterSource,
+    info: () => serverInfo(engine, facts),
+    listAdapters: () => withGenerations(engine, facts.listedAdapters),
+    checkHealth: () => {
+      if (scheduler.lastFailure !== undefined) {
+        throw new LoraxError('UNHEALTHY', { reason: 'the last step failed' }, { cause: scheduler.lastFailure });
+      }
+    },
+  };
+}
+
+/** Listed adapters with what is resident: those that were loaded by name only are listed too. */
+function withGenerations(engine: Engine, listed: readonly ServedAdapter[]): ServedAdapter[] {
+  const adapters = new Map(listed.map((adapter) => [`${adapter.source} ${adapter.id}`, adapter]));
+  for (const { id, source, generation } of engine.adapters.residents) {
+    adapters.set(`${source} ${id}`, { ...adapters.get(`${source} ${id}`), id, source, generation });
+  }
+  return [...adapters.values()];
+}
+
+/** LoRAX's fields (spec section 1.9), as far as this server has them, and what it has beyond. */
+function serverInfo(
+  { model, limits, backend }: Engine,
+  { options, version, revision }: ServingFacts,
+): Record<string, unknown> {
+  return {
+    model_id: model.id,
+    model_sha: revision ?? null,
+    model_dtype: model.dtype,
+    model_device_type: 'cpu',
+    model_pipeline_tag: 'text-generation',
+    model_type: model.description.config.model_type,
+    max_concurrent_requests: options.maxConcurrentRequests,
+    max_best_of: options.maxBestOf,
+    max_stop_sequences: options.maxStopSequences,
+    max_input_length: limits.maxInputLength,
+    max_total_tokens: limits.maxTotalTokens,
+    max_batch_prefill_tokens: options.maxBatchPrefillTokens,
+    max_batch_total_tokens: limits.maxBatchTotalTokens,
+    max_batch_size: options.maxBatchSize,
+    max_active_adapters: options.maxActiveAdapters,
+    library: backend.description.library,
+    device: backend.description.device,
+    threads: backend.description.threads,
+    version,
+  };
+}

@@ -1,0 +1,34 @@
+/** Feeds what the engine tells about itself into the metrics. */
+
+import type { Metrics } from '../telemetry/metrics.ts';
+import type { Engine, EngineObserver } from './engine.ts';
+
+const MS_PER_SECOND = 1000;
+
+export function metricsObserver(metrics: Metrics): EngineObserver {
+  return {
+    onAdmit: (admittedCount) => metrics.batchNextSize.observe(admittedCount),
+    onStep: ({ method, totalMs }) => {
+      metrics.batchInferenceCount.inc({ method });
+      metrics.batchInferenceSuccess.inc({ method });
+      metrics.batchInferenceDuration.observe({ method }, totalMs / MS_PER_SECOND);
+    },
+    onStepFailure: (method) => {
+      metrics.batchInferenceCount.inc({ method });
+      metrics.batchInferenceFailure.inc({ method });
+    },
+    onAdapterLoaded: (durationMs) => metrics.adapterLoadDuration.observe(durationMs / MS_PER_SECOND),
+    onAdapterLoadFailed: () => metrics.adapterLoadFailure.inc(),
+  };
+}
+
+/** Gauges are read when they are asked for, so that steps do not pay for them. */
+export function watchEngine(metrics: Metrics, { kv, scheduler, adapters }: Engine): void {
+  metrics.queueLength.watch(() => scheduler.queueLength);
+  metrics.batchCurrentSize.watch(() => scheduler.runningCount);
+  metrics.batchCurrentMaxTokens.watch(() => kv.usedCount);
+  metrics.kvCellsUsed.watch(() => kv.usedCount);
+  metrics.kvCellsTotal.watch(() => kv.cellCount);
+  metrics.adaptersResident.watch(() => adapters.residents.length);
+  metrics.adapterBytes.watch(() => adapters.residents.reduce((sum, { slot }) => sum + slot.byteLength, 0));
+}
