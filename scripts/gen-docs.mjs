@@ -7,6 +7,7 @@ import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { ERRORS } from '../packages/server/dist/base/errors.js';
 import { defaultText } from '../packages/server/dist/config/command-line.js';
 import { GENERATE_OPTIONS } from '../packages/server/dist/config/generate-options.js';
+import { HUB_VARIABLES } from '../packages/server/dist/config/hub-settings.js';
 import { LORAX_ENVIRONMENT, LORAX_FLAGS } from '../packages/server/dist/config/lorax-flags.js';
 import { envOf, flagOf } from '../packages/server/dist/config/option-spec.js';
 import { OPTIONS } from '../packages/server/dist/config/options.js';
@@ -67,6 +68,11 @@ function optionsPage() {
     '## `lorax serve`',
     '`lorax generate` and `lorax doctor` take the groups Model, Adapters, Engine, Limits and Logs.',
     ...groups(OPTIONS, ['flag', 'environment', 'default', 'meaning']),
+    '### From the environment alone',
+    table(
+      ['environment', 'meaning'],
+      Object.entries(HUB_VARIABLES).map(([name, help]) => [code(name), help]),
+    ),
     '## `lorax generate` alone',
     ...groups(GENERATE_OPTIONS, ['flag', 'default', 'meaning']),
     "## LoRAX's other flags",

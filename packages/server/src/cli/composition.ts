@@ -23,8 +23,11 @@ export interface MemoryEstimate {
   readonly dtype: string;
   readonly weightBytes: number;
   readonly kvBytesPerToken: number;
+  /** For one sequence of `maxTotalTokens`. */
   readonly kvBytes: number;
+  /** One adapter of rank 16 on every linear layer. */
   readonly adapterBytes: number;
+  /** Weights and KV cache. */
   readonly totalBytes: number;
   readonly maxTotalTokens: number;
 }
@@ -48,13 +51,12 @@ export interface StartDependencies {
 }
 
 export interface Composition {
-  startServer(options: ServeOptions, deps: StartDependencies): Promise<RunningServer>;
-  loadEngine(options: ServeOptions, deps: StartDependencies): Promise<LoadedEngine>;
-  describeEngine(options: ServeOptions): Promise<EngineDescription>;
-  estimateMemory(options: ServeOptions): Promise<MemoryEstimate>;
+  readonly startServer: (options: ServeOptions, deps: StartDependencies) => Promise<RunningServer>;
+  readonly loadEngine: (options: ServeOptions, deps: StartDependencies) => Promise<LoadedEngine>;
+  readonly describeEngine: (options: ServeOptions) => Promise<EngineDescription>;
+  readonly estimateMemory: (options: ServeOptions) => Promise<MemoryEstimate>;
 }
 
 export async function loadComposition(): Promise<Composition> {
-  const root: string = '../server.js';
-  return (await import(root)) as Composition;
+  return await import('../server.ts');
 }

@@ -22,8 +22,8 @@ test('a model that fits is told part by part', () => {
   assert.deepEqual(rows, [
     ['model', 'some/model (llama), 7.6 million parameters'],
     ['weights', '15.0 MiB as bfloat16'],
-    ['KV cache', '2.0 MiB (4.0 KiB a token; a request has at most 512 tokens)'],
-    ['adapters', '1.0 MiB'],
+    ['KV cache', '2.0 MiB for one sequence of 512 tokens, 4.0 KiB each'],
+    ['adapters', '1.0 MiB for each of rank 16 on every linear layer'],
     ['total', '18.0 MiB of 20.0 MiB available: fits'],
   ]);
 });

@@ -85,15 +85,15 @@ function engineRows({ library, version, variant, features, threads }: EngineDesc
 export function memoryFinding(estimate: MemoryEstimate, available: number): Finding {
   const { modelId, modelType, parameters, dtype, totalBytes, maxTotalTokens } = estimate;
   const fits = totalBytes <= available;
-  const perToken = `${formatBytes(estimate.kvBytesPerToken)} a token`;
+  const perToken = formatBytes(estimate.kvBytesPerToken);
   const verdict = fits ? 'fits' : 'does not fit';
   return {
     ok: fits,
     rows: [
       ['model', `${modelId} (${modelType}), ${(parameters / 1e6).toFixed(1)} million parameters`],
       ['weights', `${formatBytes(estimate.weightBytes)} as ${dtype}`],
-      ['KV cache', `${formatBytes(estimate.kvBytes)} (${perToken}; a request has at most ${maxTotalTokens} tokens)`],
-      ['adapters', formatBytes(estimate.adapterBytes)],
+      ['KV cache', `${formatBytes(estimate.kvBytes)} for one sequence of ${maxTotalTokens} tokens, ${perToken} each`],
+      ['adapters', `${formatBytes(estimate.adapterBytes)} for each of rank 16 on every linear layer`],
       ['total', `${formatBytes(totalBytes)} of ${formatBytes(available)} available: ${verdict}`],
     ],
   };

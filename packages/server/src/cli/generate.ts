@@ -10,19 +10,25 @@ import type { SamplingParams } from '../engine/sampling/params.ts';
 import type { Generation, GenerationEvent, GenerationRequest } from '../scheduler/request.ts';
 import { createLogger } from '../telemetry/log.ts';
 import { createProgress } from '../telemetry/progress.ts';
+import type { Composition } from './composition.ts';
 import { loadComposition } from './composition.ts';
 import { EXIT } from './exit.ts';
 import type { Interrupt } from './interrupt.ts';
 import { catchInterrupts } from './interrupt.ts';
 
 /** Settles with the exit code. */
-export async function generate(options: ServeOptions, wanted: GenerateOptions): Promise<number> {
+export async function generate(
+  options: ServeOptions,
+  wanted: GenerateOptions,
+  load: () => Promise<Pick<Composition, 'loadEngine'>> = loadComposition,
+): Promise<number> {
   const prompt = await readPrompt(wanted);
   const interrupt = catchInterrupts(() => {});
   // `lorax generate | head -1`: when nobody reads any more, there is nothing left to do.
   process.stdout.once('error', () => process.exit(EXIT.failure));
   try {
-    return await run(options, generationRequest(prompt, options, wanted), interrupt);
+    const { loadEngine } = await load();
+    return await run(options, generationRequest(prompt, options, wanted), interrupt, loadEngine);
   } catch (error) {
     if (!interrupt.signal.aborted) throw error;
     process.stdout.write('\n');
@@ -32,9 +38,13 @@ export async function generate(options: ServeOptions, wanted: GenerateOptions): 
   }
 }
 
-async function run(options: ServeOptions, request: GenerationRequest, { signal }: Interrupt): Promise<number> {
+async function run(
+  options: ServeOptions,
+  request: GenerationRequest,
+  { signal }: Interrupt,
+  loadEngine: Composition['loadEngine'],
+): Promise<number> {
   const log = createLogger({ level: options.logLevel, json: options.jsonOutput }, process.stderr);
-  const { loadEngine } = await loadComposition();
   const engine = await loadEngine(options, { log, progress: createProgress(process.stderr), signal });
   try {
     const generation = await engine.generator.generate(request, signal);

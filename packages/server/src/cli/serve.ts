@@ -7,7 +7,7 @@ import type { Logger } from '../telemetry/log.ts';
 import { createLogger } from '../telemetry/log.ts';
 import type { Progress } from '../telemetry/progress.ts';
 import { createProgress } from '../telemetry/progress.ts';
-import type { RunningServer } from './composition.ts';
+import type { Composition, RunningServer } from './composition.ts';
 import { loadComposition } from './composition.ts';
 import { EXIT } from './exit.ts';
 import type { Interrupt } from './interrupt.ts';
@@ -15,7 +15,10 @@ import { catchInterrupts } from './interrupt.ts';
 import { nextSteps } from './next-steps.ts';
 
 /** Settles with the exit code when the server has ended. */
-export async function serve({ options, warnings }: ReadOptions): Promise<number> {
+export async function serve(
+  { options, warnings }: ReadOptions,
+  load: () => Promise<Pick<Composition, 'startServer'>> = loadComposition,
+): Promise<number> {
   const log = createLogger({ level: options.logLevel, json: options.jsonOutput });
   for (const warning of warnings) log.warn(warning);
   // The reader of the log may go away; the server's clients have not.
@@ -24,7 +27,7 @@ export async function serve({ options, warnings }: ReadOptions): Promise<number>
     log.info(`${name}: no new requests; those in hand are being finished, a second ${name} ends at once`),
   );
   try {
-    const server = await start(options, log, interrupt);
+    const server = await start(options, log, interrupt, load);
     if (server === undefined) return EXIT.interrupted;
     announce(server, options, log);
     await interrupt.happened;
@@ -37,12 +40,17 @@ export async function serve({ options, warnings }: ReadOptions): Promise<number>
 }
 
 /** Undefined when a signal came before the server was ready. */
-async function start(options: ServeOptions, log: Logger, interrupt: Interrupt): Promise<RunningServer | undefined> {
+async function start(
+  options: ServeOptions,
+  log: Logger,
+  { signal }: Interrupt,
+  load: () => Promise<Pick<Composition, 'startServer'>>,
+): Promise<RunningServer | undefined> {
   try {
-    const { startServer } = await loadComposition();
-    return await startServer(options, { log, progress: progressFor(options, log), signal: interrupt.signal });
+    const { startServer } = await load();
+    return await startServer(options, { log, progress: progressFor(options, log), signal });
   } catch (error) {
-    if (interrupt.signal.aborted) return undefined;
+    if (signal.aborted) return undefined;
     throw listenError(error, options) ?? error;
   }
 }

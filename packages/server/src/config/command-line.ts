@@ -74,6 +74,6 @@ function helpOf(key: string, row: OptionSpec): string {
 export function defaultText(row: OptionSpec): string | undefined {
   if (row.derived !== undefined) return row.derived;
   if (row.default === undefined || row.default === false) return undefined;
-  if (!Array.isArray(row.default)) return String(row.default);
-  return row.default.length === 0 ? undefined : row.default.join(', ');
+  if (Array.isArray(row.default)) return row.default.length === 0 ? undefined : row.default.join(', ');
+  return typeof row.default === 'string' ? row.default : JSON.stringify(row.default);
 }

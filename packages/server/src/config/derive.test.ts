@@ -77,3 +77,15 @@ test('threads are as asked, else the cores allowed, with the reason', () => {
   assert.deepEqual(options(['--demo', '--threads', '3']).threads, { value: 3, because: 'asked for by --threads' });
   assert.deepEqual(options(['--demo']).threads, coresAllowed());
 });
+
+test('what the environment says about the Hub is taken over, and a token only from there', () => {
+  const hub = (env: Record<string, string>) => {
+    const { hubEndpoint, hubOffline, hubToken } = options(['--demo'], env);
+    return [hubEndpoint, hubOffline, hubToken];
+  };
+  assert.deepEqual(hub({}), [undefined, false, undefined]);
+  assert.deepEqual(hub({ HF_ENDPOINT: '', HF_HUB_OFFLINE: '', HF_TOKEN: '' }), [undefined, false, undefined]);
+  assert.deepEqual(hub({ HF_ENDPOINT: 'http://h', HF_HUB_OFFLINE: '1', HF_TOKEN: 't' }), ['http://h', true, 't']);
+  assert.deepEqual(hub({ HF_API_TOKEN: 'a', HUGGING_FACE_HUB_TOKEN: 'b' }), [undefined, false, 'b']);
+  assert.throws(() => hub({ HF_HUB_OFFLINE: 'maybe' }), { message: /^option HF_HUB_OFFLINE \(environment\): / });
+});

@@ -1,11 +1,10 @@
 /** From values that are each right by themselves to options that fit each other, with everything derived filled in. */
 
 import { existsSync } from 'node:fs';
-import { homedir } from 'node:os';
-import { join, resolve } from 'node:path';
 
 import { LoraxError } from '../base/errors.ts';
 import { coresAllowed } from './cores.ts';
+import { hubCacheFolder, hubSettings } from './hub-settings.ts';
 import type { GivenOptions, ServeOptions } from './options.ts';
 
 export type Environment = Readonly<Record<string, string | undefined>>;
@@ -25,6 +24,7 @@ export function deriveOptions(given: GivenOptions, env: Environment, needs: Need
   return Object.freeze({
     ...given,
     ...splitRevision(given),
+    ...hubSettings(env),
     threads: given.threads === undefined ? coresAllowed() : { value: given.threads, because: 'asked for by --threads' },
     adapterSource,
     defaultAdapterSource: given.defaultAdapterSource ?? adapterSource,
@@ -64,14 +64,6 @@ function splitRevision({ modelId, revision }: GivenOptions): Pick<ServeOptions, 
   }
   if (revision !== undefined) refuse('--revision', `--model-id already asks for the revision ${suffix}`);
   return { modelId: id, revision: suffix };
-}
-
-/** Where the Hub's Python client keeps its cache, so that both share one. */
-function hubCacheFolder(env: Environment): string {
-  if (env['HF_HUB_CACHE']) return resolve(env['HF_HUB_CACHE']);
-  if (env['HF_HOME']) return resolve(env['HF_HOME'], 'hub');
-  const cache = env['XDG_CACHE_HOME'] ? resolve(env['XDG_CACHE_HOME']) : join(homedir(), '.cache');
-  return join(cache, 'huggingface', 'hub');
 }
 
 function refuse(option: string, reason: string): never {

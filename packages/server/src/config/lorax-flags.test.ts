@@ -67,7 +67,7 @@ for (const [key, { kind, effect, reason, env, harmless }] of Object.entries(LORA
 
 test('variables that LoRAX read from the environment alone are not overlooked', () => {
   for (const [name, { effect }] of Object.entries(LORAX_ENVIRONMENT)) {
-    const read = () => readServe(['--demo'], { [name]: 'x' }).warnings;
+    const read = () => readServe(['--demo'], { [name]: '1' }).warnings;
     if (effect === 'refused') assert.throws(read, { message: new RegExp(`^option ${name} \\(environment\\): `) });
     else assert.equal(read().length, 1);
   }

@@ -23,6 +23,7 @@ const SAMPLES: Readonly<Record<Key, readonly [good: string, other: string, bad?:
   adapterRoot: ['/tmp/adapters', '/tmp/more'],
   maxActiveAdapters: ['3', '4', '0'],
   threads: ['3', '4', '0'],
+  matmulPrecision: ['medium', 'high', 'low'],
   ggmlPath: ['/opt/ggml', '/opt/other'],
   maxConcurrentRequests: ['8', '9', '1e3'],
   maxBestOf: ['1', '5', '-1'],

@@ -9,7 +9,7 @@ export function humanLine(json: string, coloured: boolean): string {
   const name = String(level).toUpperCase().padStart(5);
   const painted = coloured ? `\u001b[${COLOURS[String(level)] ?? '90'}m${name}\u001b[0m` : name;
   const fields = Object.entries(rest).map(([key, value]) => ` ${key}=${fieldText(value)}`);
-  return `${String(time)} ${painted} ${String(msg ?? '')}${fields.join('')}\n${errorText(err)}`;
+  return `${String(time)} ${painted} ${typeof msg === 'string' ? msg : ''}${fields.join('')}\n${errorText(err)}`;
 }
 
 function parseLine(json: string): Record<string, unknown> {

@@ -102,3 +102,15 @@ test("JSON has LoRAX's shape: what is labelled has its full name as key", async 
   const keys = json['lorax_batch_inference_duration']?.data.map(({ key }) => key) ?? [];
   assert.ok(keys.includes('lorax_batch_inference_duration_count{method="decode"}'));
 });
+
+test('a watched gauge is read anew for every answer, others keep what was set', async () => {
+  const metrics = make();
+  let used = 1;
+  metrics.kvCellsUsed.watch(() => used);
+  metrics.kvCellsTotal.set(7);
+  assert.match(await metrics.registry.metrics(), /^lorax_kv_cells_used 1$/m);
+  used = 2;
+  const json = await metricsJson(metrics.registry);
+  assert.deepEqual(json['lorax_kv_cells_used']?.data, [{ key: '', value: 2 }]);
+  assert.deepEqual(json['lorax_kv_cells_total']?.data, [{ key: '', value: 7 }]);
+});

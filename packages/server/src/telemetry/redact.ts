@@ -3,7 +3,8 @@
 const HIDDEN = '[hidden]';
 
 /** A JSON string after a key that names a credential, at any depth. */
-const SECRET_FIELD = /"([^"]*(?:api_?token|api_?key|authorization|secret|password|cookie))":"(?:[^"\\]|\\.)*"/gi;
+const SECRET_FIELD =
+  /"([^"]*(?:(?:api|hub|hf|access|session)_?token|api_?key|authorization|secret|password|cookie))":"(?:[^"\\]|\\.)*"/gi;
 const BEARER = /\b(bearer)\s+[\w.~+/=-]+/gi;
 /** Hugging Face and Predibase tokens say what they are. */
 const TOKEN_SHAPE = /\b(hf|pb|api_org)_[A-Za-z0-9]{12,}/g;
