@@ -21,7 +21,7 @@ import type {
 } from './cli/composition.ts';
 import type { ServeOptions } from './config/options.ts';
 import { Engine, type EngineObserver } from './serving/engine.ts';
-import { makeServing } from './serving/http.ts';
+import { defaultAdapter, makeServing } from './serving/http.ts';
 import { estimateModelMemory } from './serving/memory-estimate.ts';
 import { metricsObserver, watchEngine } from './serving/metrics-observer.ts';
 import { openHub } from './sources/hub.ts';
@@ -50,7 +50,7 @@ export async function startServer(options: ServeOptions, deps: StartDependencies
     watchEngine(metrics, engine);
     const listedAdapters = await listAdapters(sources, deps.signal);
     const serving = makeServing(engine, { options, version: VERSION, revision: model.revision, listedAdapters });
-    if (options.adapterId !== undefined) await warmDefaultAdapter(engine, options, deps.signal);
+    await warmDefaultAdapter(engine, options, deps.signal);
     const app = createApp(serving, { metrics, log: deps.log, version: VERSION, corsOrigins: options.corsAllowOrigin });
     const server = await listen(app, { hostname: options.hostname, port: options.port });
     return {
@@ -162,8 +162,9 @@ async function listAdapters(sources: Sources, signal: AbortSignal): Promise<Serv
 
 /** A default adapter that cannot be loaded is a fault of the start, not of the first request. */
 async function warmDefaultAdapter(engine: Engine, options: ServeOptions, signal: AbortSignal): Promise<void> {
-  const id = present(options.adapterId, '--adapter-id');
-  const lease = await engine.adapters.acquire({ id, source: options.adapterSource }, signal);
+  const reference = defaultAdapter(options);
+  if (reference === undefined) return;
+  const lease = await engine.adapters.acquire(reference, signal);
   lease.release();
 }
 

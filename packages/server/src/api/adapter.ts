@@ -4,7 +4,7 @@ import type { Context } from 'hono';
 import type { AdapterReference, AdapterSource } from '../scheduler/request.ts';
 import type { Serving } from './serving.ts';
 
-/** LoRAX's name for "no adapter". */
+/** LoRAX's name for the bare base, which stays within reach beside a default adapter. */
 const BASE_MODEL = '__base_model__';
 
 const BEARER = /^Bearer +(\S+)\s*$/i;
@@ -15,10 +15,11 @@ export interface AdapterFields {
   readonly api_token?: string | null | undefined;
 }
 
-/** Undefined is the base. The token is `api_token`, or else the bearer token of the request. */
+/** Undefined is the base. A request that names nothing gets the server's default adapter. The token is `api_token`, or else the bearer token of the request. */
 export function adapterReference(c: Context, fields: AdapterFields, serving: Serving): AdapterReference | undefined {
   const id = fields.adapter_id ?? '';
-  if (id === '' || id === BASE_MODEL) return undefined;
+  if (id === '') return serving.defaultAdapter;
+  if (id === BASE_MODEL) return undefined;
   const apiToken = fields.api_token || BEARER.exec(c.req.header('authorization') ?? '')?.[1];
   const source = (fields.adapter_source?.toLowerCase() as AdapterSource | undefined) ?? serving.defaultAdapterSource;
   return { id, source, ...(apiToken && { apiToken }) };

@@ -1,6 +1,6 @@
 /** What the HTTP layer needs from the rest of the server. It knows no engine, queue or file: only these interfaces. */
 
-import type { AdapterSource, Generator } from '../scheduler/request.ts';
+import type { AdapterReference, AdapterSource, Generator } from '../scheduler/request.ts';
 import type { Tokenizer } from '../text/tokenizer.ts';
 
 export interface ServingLimits {
@@ -45,6 +45,8 @@ export interface Serving {
   readonly limits: ServingLimits;
   readonly model: ServedModel;
   readonly defaultAdapterSource: AdapterSource;
+  /** For requests that name no adapter; undefined is the base. */
+  readonly defaultAdapter: AdapterReference | undefined;
   /** The body of `/info`. */
   info(): Readonly<Record<string, unknown>>;
   listAdapters(): readonly ServedAdapter[];

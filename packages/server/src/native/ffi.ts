@@ -45,12 +45,26 @@ export function declareStruct(name: string, fields: Readonly<Record<string, stri
   koffi.struct(name, fields);
 }
 
+/** Runs `action` while C may call `callback`, on this thread only. */
+export function withCallback<T>(prototype: string, callback: () => void, action: (callback: Pointer) => T): T {
+  const registered = koffi.register(callback, koffi.pointer(functionType(prototype)));
+  try {
+    return action(registered as Pointer);
+  } finally {
+    koffi.unregister(registered);
+  }
+}
+
 const functionTypes = new Map<string, ReturnType<typeof koffi.proto>>();
 
 /** A function at an address that a library handed out. */
 export function functionAt<T>(address: Pointer, prototype: string): T {
-  // koffi keeps types by name for the life of the process and refuses a second one.
+  return koffi.decode(address, functionType(prototype)) as T;
+}
+
+/** koffi keeps types by name for the life of the process and refuses a second one. */
+function functionType(prototype: string): ReturnType<typeof koffi.proto> {
   const type = functionTypes.get(prototype) ?? koffi.proto(prototype);
   functionTypes.set(prototype, type);
-  return koffi.decode(address, type) as T;
+  return type;
 }

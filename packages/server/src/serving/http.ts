@@ -3,6 +3,7 @@
 import { LoraxError } from '../base/errors.ts';
 import type { Serving, ServedAdapter } from '../api/serving.ts';
 import type { ServeOptions } from '../config/options.ts';
+import type { AdapterReference } from '../scheduler/request.ts';
 import type { Engine } from './engine.ts';
 
 /** The body limit of LoRAX's HTTP framework. */
@@ -44,6 +45,7 @@ export function makeServing(engine: Engine, facts: ServingFacts): Serving {
       createdAt,
     },
     defaultAdapterSource: options.defaultAdapterSource,
+    defaultAdapter: defaultAdapter(options),
     info: () => serverInfo(engine, facts),
     listAdapters: () => withGenerations(engine, facts.listedAdapters),
     checkHealth: () => {
@@ -52,6 +54,11 @@ export function makeServing(engine: Engine, facts: ServingFacts): Serving {
       }
     },
   };
+}
+
+/** The adapter of `--adapter-id`. */
+export function defaultAdapter({ adapterId, adapterSource }: ServeOptions): AdapterReference | undefined {
+  return adapterId === undefined ? undefined : { id: adapterId, source: adapterSource };
 }
 
 /** Listed adapters with what is resident: those that were loaded by name only are listed too. */

@@ -136,6 +136,7 @@ export function fakeServing(overrides: Partial<Serving> = {}): Serving & { reado
     limits: FAKE_LIMITS,
     model: { id: 'demo/base', dtype: 'bfloat16', device: 'cpu', type: 'llama', createdAt: 1_700_000_000 },
     defaultAdapterSource: 'local',
+    defaultAdapter: undefined,
     info: () => ({ model_id: 'demo/base', max_total_tokens: FAKE_LIMITS.maxTotalTokens }),
     listAdapters: () => [{ id: 'org/poet', source: 'local', generation: 'abc123', createdAt: 1_700_000_100 }],
     checkHealth: () => undefined,

@@ -3,7 +3,7 @@
  * Every call here trusts its arguments: a failed assertion in ggml ends the process, so callers validate before.
  */
 
-import { declareStruct, functionAt, type Pointer, type SharedLibrary } from '../../native/ffi.ts';
+import { declareStruct, functionAt, withCallback, type Pointer, type SharedLibrary } from '../../native/ffi.ts';
 
 export const GGML_TYPE = { float32: 0, float16: 1, bfloat16: 30, int32: 26, int64: 27 } as const;
 export type GgmlType = (typeof GGML_TYPE)[keyof typeof GGML_TYPE];
@@ -13,6 +13,7 @@ export const ROPE_NEOX = 2;
 
 const PROTOTYPES = {
   version: 'const char *ggml_version()',
+  logSet: 'void ggml_log_set(void *callback, void *data)',
   tensorOverhead: 'size_t ggml_tensor_overhead()',
   graphOverhead: 'size_t ggml_graph_overhead_custom(size_t size, bool grads)',
   init: 'void *ggml_init(ggml_init_params params)',
@@ -137,6 +138,16 @@ export function bindGgml(base: SharedLibrary, registry: SharedLibrary): Ggml {
 export function bindSetThreads(ggml: Ggml, registry: Pointer): (backend: Pointer, threads: number) => void {
   const address = ggml.procAddress(registry, 'ggml_backend_set_n_threads');
   return functionAt(address, 'void ggml_set_n_threads(void *backend, int threads)');
+}
+
+/** ggml tells standard error which library it loads; whoever wants to know asks `lorax doctor`. */
+export function loadAllSilently(ggml: Ggml, directory: string): void {
+  const ignore = (): void => undefined;
+  withCallback('void ggml_log_line(int level, const char *text, void *data)', ignore, (callback) => {
+    ggml.logSet(callback, null);
+    ggml.loadAll(directory);
+    ggml.logSet(null, null);
+  });
 }
 
 function bindAll<T extends Record<string, string>>(library: SharedLibrary, prototypes: T): Bound<T> {

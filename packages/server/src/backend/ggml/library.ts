@@ -8,7 +8,7 @@ import { readFileSync, readdirSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { LoraxError } from '../../base/errors.ts';
 import { openLibrary, type Pointer } from '../../native/ffi.ts';
-import { bindGgml, type Ggml } from './functions.ts';
+import { bindGgml, loadAllSilently, type Ggml } from './functions.ts';
 
 /** The version that the prototypes in functions.ts were read from; another one may differ in any struct. */
 const GGML_VERSION = '0.25.1';
@@ -54,7 +54,7 @@ function open(directory: string): GgmlLibrary {
   if (version !== GGML_VERSION) {
     throw new LoraxError('ENGINE_LIBRARY', { reason: `${directory} holds ggml ${version}; ${GGML_VERSION} is needed` });
   }
-  ggml.loadAll(directory);
+  loadAllSilently(ggml, directory);
   const cpuDevice = ggml.deviceByType(DEVICE_CPU);
   if (!cpuDevice) throw new LoraxError('ENGINE_LIBRARY', { reason: `no CPU variant in ${directory} runs here` });
   return { ggml, directory, version, variant: loadedVariant(), cpuDevice };
