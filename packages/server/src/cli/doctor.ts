@@ -2,7 +2,7 @@
 
 import { existsSync } from 'node:fs';
 import { statfs } from 'node:fs/promises';
-import { arch, cpus, machine, release, totalmem, type as osType } from 'node:os';
+import { arch, cpus, release, totalmem, type as osType } from 'node:os';
 import { dirname } from 'node:path';
 
 import { LoraxError } from '../base/errors.ts';
@@ -53,7 +53,7 @@ function machineRows(): Row[] {
   const processors = cpus();
   const cores = coresAllowed();
   return [
-    ['system', `${osType()} ${release()} ${machine() === arch() ? arch() : `${arch()} (${machine()})`}`],
+    ['system', `${osType()} ${release()} ${arch()}`],
     ['processor', `${processors[0]?.model ?? 'unknown'}, ${processors.length} cores`],
     ['cores', `${cores.value}: ${cores.because}`],
     ['memory', `${formatBytes(totalmem())}, of which ${formatBytes(availableBytes())} are available`],

@@ -75,7 +75,7 @@ test('every default is a value that its own option accepts', () => {
   for (const key of KEYS) {
     const row: OptionSpec = OPTIONS[key];
     if (row.default === undefined) continue;
-    const text = Array.isArray(row.default) ? row.default.join(',') : String(row.default);
+    const text = [row.default].flat().join(',');
     assert.deepEqual(parse(key, text), row.default, key);
   }
 });
