@@ -40,6 +40,16 @@ export function viewMemory(address: Pointer, byteLength: number): ArrayBuffer {
   return koffi.view(address, byteLength);
 }
 
+const PAGE_BYTES = 4096;
+
+/** Reads one byte of every page, so that a mapped file's content is in memory. Returns the bytes' exclusive or. */
+export function touchPages(address: Pointer, byteLength: number): number {
+  const bytes = new Uint8Array(viewMemory(address, byteLength));
+  let parity = 0;
+  for (let offset = 0; offset < byteLength; offset += PAGE_BYTES) parity ^= bytes[offset]!;
+  return parity;
+}
+
 /** Declares a struct that prototypes may name. */
 export function declareStruct(name: string, fields: Readonly<Record<string, string>>): void {
   koffi.struct(name, fields);

@@ -69,7 +69,7 @@ export class GgmlBackend implements Backend {
     assert(view.shape.length === 1 || view.shape.length === 2, `${view.name} is a vector or a matrix`);
     const dtype: Dtype = view.shape.length === 1 ? 'float32' : (options.dtype ?? view.dtype);
     const weight = isMappable(view, dtype)
-      ? mapWeight(this.#ggml, view)
+      ? await mapWeight(this.#ggml, view)
       : await copyWeight(this.#ggml, this.#bufferType, view, dtype);
     this.#weights.push(weight);
     return weight;

@@ -4,7 +4,7 @@
  */
 
 import { LoraxError } from '../../base/errors.ts';
-import { copyBytes, type Pointer } from '../../native/ffi.ts';
+import { copyBytes, touchPages, type Pointer } from '../../native/ffi.ts';
 import { DTYPE_BYTES, elementCount, type Dtype, type TensorView } from '../../weights/tensor-view.ts';
 import { isRowMajor } from '../../weights/values.ts';
 import type { Weight } from '../backend.ts';
@@ -17,6 +17,9 @@ const BUFFER_ALIGNMENT = 32n;
 /** Elements converted before other work gets a turn: a few milliseconds. */
 const CHUNK_ELEMENTS = 1 << 22;
 
+/** Bytes read from disk before other work gets a turn. */
+const READ_BYTES = 16 << 20;
+
 export interface GgmlWeight extends Weight {
   readonly tensor: Pointer;
   readonly dtype: Dtype;
@@ -25,18 +28,27 @@ export interface GgmlWeight extends Weight {
 }
 
 /** Uses the file's bytes where they are. The file must stay mapped for as long as the weight lives. */
-export function mapWeight(ggml: Ggml, view: TensorView): GgmlWeight {
+export async function mapWeight(ggml: Ggml, view: TensorView): Promise<GgmlWeight> {
   const context = new TensorContext(ggml, 1);
   const tensor = makeTensor(context, view.shape, view.dtype);
   const byteLength = elementCount(view.shape) * DTYPE_BYTES[view.dtype];
   const start = (view.address / BUFFER_ALIGNMENT) * BUFFER_ALIGNMENT;
   const buffer = ggml.bufferFromPointer(start, Number(view.address - start) + byteLength);
   ggml.tensorAlloc(buffer, tensor, view.address);
+  await readIn(view.address, byteLength);
   const dispose = (): void => {
     ggml.bufferFree(buffer);
     context.dispose();
   };
   return { name: view.name, shape: view.shape, tensor, dtype: view.dtype, byteLength, dispose };
+}
+
+/** Brings the bytes from disk now, with the progress shown, instead of during the first request. */
+async function readIn(address: Pointer, byteLength: number): Promise<void> {
+  for (let start = 0; start < byteLength; start += READ_BYTES) {
+    touchPages(address + BigInt(start), Math.min(READ_BYTES, byteLength - start));
+    await new Promise((resolve) => setImmediate(resolve));
+  }
 }
 
 /** Copies the tensor into memory of its own, as `dtype`. */
