@@ -12,7 +12,7 @@ import type { GivenValue } from './command-flag.ts';
 import type { Environment } from './derive.ts';
 import { isFalseWord, isTrueWord } from './value-forms.ts';
 
-export interface LoraxFlag {
+interface LoraxFlag {
   readonly effect: 'ignored' | 'refused';
   readonly reason: string;
   /** A switch may stand alone, which says true. */

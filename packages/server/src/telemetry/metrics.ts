@@ -10,7 +10,7 @@ export interface MetricLimits {
   readonly maxTotalTokens: number;
 }
 
-export interface MetricDescription {
+interface MetricDescription {
   readonly name: string;
   readonly type: 'counter' | 'gauge' | 'histogram' | 'summary';
   readonly labels: readonly string[];
