@@ -10,7 +10,7 @@ export interface MetricLimits {
   readonly maxTotalTokens: number;
 }
 
-interface MetricDescription {
+export interface MetricDescription {
   readonly name: string;
   readonly type: 'counter' | 'gauge' | 'histogram' | 'summary';
   readonly labels: readonly string[];
