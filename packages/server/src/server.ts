@@ -6,7 +6,7 @@
 import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
-import { createApp } from './api/app.ts';
+import { createApp, type CorsRules } from './api/app.ts';
 import { listen } from './api/server.ts';
 import type { ServedAdapter } from './api/serving.ts';
 import { present } from './base/assert.ts';
@@ -20,7 +20,7 @@ import type {
   StartDependencies,
 } from './cli/composition.ts';
 import type { ServeOptions } from './config/options.ts';
-import { Engine, type EngineObserver } from './serving/engine.ts';
+import { openEngine, type Engine, type EngineObserver } from './serving/engine.ts';
 import { defaultAdapter, makeServing } from './serving/http.ts';
 import { estimateModelMemory } from './serving/memory-estimate.ts';
 import { metricsObserver, watchEngine } from './serving/metrics-observer.ts';
@@ -45,13 +45,13 @@ export async function startServer(options: ServeOptions, deps: StartDependencies
   const { model, sources } = await findModel(options, deps);
   const metrics = createMetrics(metricLimits(options));
   const observer = metricsObserver(metrics);
-  const engine = await openEngine(options, deps, { model, sources }, observer);
+  const engine = await openWith(options, deps, { model, sources }, observer);
   try {
     watchEngine(metrics, engine);
     const listedAdapters = await listAdapters(sources, deps.signal);
     const serving = makeServing(engine, { options, version: VERSION, revision: model.revision, listedAdapters });
     await warmDefaultAdapter(engine, options, deps.signal);
-    const app = createApp(serving, { metrics, log: deps.log, version: VERSION, corsOrigins: options.corsAllowOrigin });
+    const app = createApp(serving, { metrics, log: deps.log, version: VERSION, cors: corsRules(options) });
     const server = await listen(app, { hostname: options.hostname, port: options.port });
     return {
       url: `http://${options.hostname}:${server.port}`,
@@ -70,13 +70,19 @@ export async function startServer(options: ServeOptions, deps: StartDependencies
 
 export async function loadEngine(options: ServeOptions, deps: StartDependencies): Promise<LoadedEngine> {
   const place = await findModel(options, deps);
-  const engine = await openEngine(options, deps, place, SILENT);
+  const engine = await openWith(options, deps, place, SILENT);
   return { generator: engine.generator, dispose: () => engine.dispose() };
 }
 
 export async function describeEngine(options: ServeOptions): Promise<EngineDescription> {
   const { version, variant, directory } = loadGgml(options.ggmlPath);
-  return { library: directory, version, variant: variant ?? 'unknown', features: [], threads: options.threads };
+  return {
+    library: `ggml (${directory})`,
+    version,
+    variant: variant ?? 'unknown',
+    features: [],
+    threads: options.threads,
+  };
 }
 
 export async function estimateMemory(options: ServeOptions): Promise<MemoryEstimate> {
@@ -94,13 +100,13 @@ const SILENT: EngineObserver = {
   onAdapterLoadFailed: () => undefined,
 };
 
-function openEngine(
+function openWith(
   options: ServeOptions,
   { progress }: StartDependencies,
   { model, sources }: Place,
   observer: EngineObserver,
 ): Promise<Engine> {
-  return Engine.open({ options, modelId: modelName(options), folder: model.folder, sources, progress, observer });
+  return openEngine({ options, modelId: modelName(options), folder: model.folder, sources, progress, observer });
 }
 
 async function findModel(
@@ -166,6 +172,16 @@ async function warmDefaultAdapter(engine: Engine, options: ServeOptions, signal:
   if (reference === undefined) return;
   const lease = await engine.adapters.acquire(reference, signal);
   lease.release();
+}
+
+function corsRules(options: ServeOptions): CorsRules {
+  return {
+    origins: options.corsAllowOrigin,
+    methods: options.corsAllowMethod,
+    headers: options.corsAllowHeader,
+    exposedHeaders: options.corsExposeHeader,
+    credentials: options.corsAllowCredentials,
+  };
 }
 
 /** The histograms' buckets are wanted before the model's own limits are known. */

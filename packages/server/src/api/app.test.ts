@@ -165,11 +165,23 @@ test('browsers may call from any origin, or only from those that were named', as
   assert.equal(open.status, 204);
   assert.equal(open.headers.get('access-control-allow-origin'), '*');
   assert.match(open.headers.get('access-control-allow-headers') ?? '', /authorization/);
-  const { app } = testApp({}, { corsOrigins: ['https://b.example'] });
+  const { app } = testApp(
+    {},
+    {
+      cors: {
+        origins: ['https://b.example'],
+        methods: ['POST'],
+        headers: ['x-own'],
+        exposedHeaders: ['x-shown'],
+        credentials: true,
+      },
+    },
+  );
   assert.equal((await app.request('/generate', preflight)).headers.get('access-control-allow-origin'), null);
   const named = await app.request('/health', { headers: { origin: 'https://b.example' } });
   assert.equal(named.headers.get('access-control-allow-origin'), 'https://b.example');
-  assert.equal(named.headers.get('access-control-expose-headers'), '*');
+  assert.equal(named.headers.get('access-control-expose-headers'), 'x-shown');
+  assert.equal(named.headers.get('access-control-allow-credentials'), 'true');
 });
 
 test('spans of a tokenizer that fails are an error in JSON', async () => {

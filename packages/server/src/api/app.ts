@@ -18,20 +18,38 @@ import { addTokenizeRoute } from './tokenize.ts';
 /** As LoRAX. */
 const KEEP_ALIVE_MS = 15_000;
 
+/** Which pages may call the server, and how. */
+export interface CorsRules {
+  /** `*` is any. */
+  readonly origins: readonly string[];
+  readonly methods: readonly string[];
+  readonly headers: readonly string[];
+  readonly exposedHeaders: readonly string[];
+  readonly credentials: boolean;
+}
+
+/** Pages of any origin; they may send a bearer token and read LoRAX's headers. */
+const OPEN_CORS: CorsRules = {
+  origins: ['*'],
+  methods: ['GET', 'POST'],
+  headers: ['content-type', 'authorization'],
+  exposedHeaders: ['*'],
+  credentials: false,
+};
+
 export interface AppOptions {
   readonly metrics: ApiMetrics;
   readonly log: ApiLog;
   readonly version: string;
-  /** Origins whose pages may call the server; absent or empty is any. */
-  readonly corsOrigins?: readonly string[];
+  readonly cors?: CorsRules;
   readonly keepAliveMs?: number;
 }
 
 export function createApp(serving: Serving, options: AppOptions): OpenAPIHono {
-  const { metrics, log, version, corsOrigins = [], keepAliveMs = KEEP_ALIVE_MS } = options;
+  const { metrics, log, version, cors: rules = OPEN_CORS, keepAliveMs = KEEP_ALIVE_MS } = options;
   const api: ApiContext = { serving, metrics, log, keepAliveMs };
   const app = new OpenAPIHono();
-  app.use(corsFor(corsOrigins));
+  app.use(corsFor(rules));
   addNativeRoutes(app, api);
   addCompletionRoutes(app, api);
   addChatRoutes(app, api);
@@ -47,13 +65,14 @@ export function createApp(serving: Serving, options: AppOptions): OpenAPIHono {
   return app;
 }
 
-/** Browsers may send a bearer token and read LoRAX's headers. */
-function corsFor(origins: readonly string[]) {
+function corsFor(rules: CorsRules) {
+  const { origins, methods, headers, exposedHeaders, credentials } = rules;
   return cors({
-    origin: origins.length === 0 ? '*' : [...origins],
-    allowMethods: ['GET', 'POST'],
-    allowHeaders: ['content-type', 'authorization'],
-    exposeHeaders: ['*'],
+    origin: origins.includes('*') ? '*' : [...origins],
+    allowMethods: [...methods],
+    allowHeaders: [...headers],
+    exposeHeaders: [...exposedHeaders],
+    credentials,
   });
 }
 

@@ -40,7 +40,7 @@ export interface EngineParts {
   readonly observer: EngineObserver;
 }
 
-export class Engine {
+export interface Engine {
   readonly backend: Backend;
   readonly model: BaseModel;
   readonly tokenizer: Tokenizer;
@@ -49,95 +49,89 @@ export class Engine {
   readonly adapters: AdapterStore;
   readonly scheduler: Scheduler;
   readonly generator: Generator;
-
-  private constructor(
-    backend: Backend,
-    model: BaseModel,
-    tokenizer: Tokenizer,
-    eos: readonly number[],
-    { options, folder, sources, observer }: EngineParts,
-  ) {
-    const { decoder, config, architecture } = model.description;
-    const kvDtype = options.dtype === 'float32' ? 'float32' : 'float16';
-    this.backend = backend;
-    this.model = model;
-    this.tokenizer = tokenizer;
-    this.limits = deriveLimits(options, config.max_position_embeddings, kvBytesPerToken(decoder, kvDtype), freemem());
-    this.kv = new KvCache(backend.createKvStore(kvShape(decoder, kvDtype, this.limits.maxBatchTotalTokens)));
-    this.adapters = new AdapterStore({
-      sources,
-      loader: new AdapterLoader(backend, {
-        id: model.id,
-        architecture,
-        layerCount: decoder.layerCount,
-        places: model.places,
-        resolveBase: (name) => findBaseConfig(name, { servedFolder: folder, cacheDir: options.huggingfaceHubCache }),
-      }),
-      baseIdentity: `${model.id} ${model.dtype}`,
-      maxResident: options.maxActiveAdapters,
-      onLoaded: (durationMs) => observer.onAdapterLoaded(durationMs),
-      onLoadFailed: () => observer.onAdapterLoadFailed(),
-    });
-    const scratch = new SamplingScratch(decoder.vocabSize);
-    const watermark = { gamma: options.watermarkGamma, delta: options.watermarkDelta };
-    this.scheduler = new Scheduler({
-      runner: new Runner(backend, model.decoder, this.kv),
-      kv: this.kv,
-      limits: options,
-      makeSampler: (params) => new Sampler(params, { vocabSize: decoder.vocabSize, watermark, scratch }),
-      observer,
-    });
-    this.generator = new Intake({
-      limits: {
-        ...this.limits,
-        maxConcurrentRequests: options.maxConcurrentRequests,
-        vocabSize: decoder.vocabSize,
-      },
-      tokenizer,
-      eosTokenIds: new Set(eos),
-      scheduler: this.scheduler,
-      adapters: this.adapters,
-    });
-  }
-
-  static async open(parts: EngineParts): Promise<Engine> {
-    const { options, modelId, folder, progress } = parts;
-    const backend = new GgmlBackend({
-      path: options.ggmlPath,
-      threads: options.threads.value,
-      precision: options.matmulPrecision,
-    });
-    const model = await loadModel(backend, modelId, folder, options, progress);
-    const tokenizer = await openTokenizer(folder, chatTemplateOption(options));
-    const eos = await eosTokenIds(modelId, folder, model.description.config, tokenizer.eosTokenIds);
-    return new Engine(backend, model, tokenizer, eos, parts);
-  }
-
   /** Finishes what is in hand, then frees everything in the order of dependence. */
-  async dispose(): Promise<void> {
-    await this.scheduler.close();
-    await this.adapters.dispose();
-    await this.tokenizer.dispose();
-    this.kv.dispose();
-    this.backend.dispose();
-    this.model.dispose();
-  }
+  dispose(): Promise<void>;
 }
 
-async function loadModel(
+export async function openEngine(parts: EngineParts): Promise<Engine> {
+  const { options, modelId, folder } = parts;
+  const { ggmlPath: path, threads, matmulPrecision: precision } = options;
+  const backend: Backend = new GgmlBackend({ path, threads: threads.value, precision });
+  const model = await loadModel(backend, parts);
+  const tokenizer = await openTokenizer(folder, chatTemplateOption(options));
+  const eos = await eosTokenIds(modelId, folder, model.description.config, tokenizer.eosTokenIds);
+  const { decoder, config } = model.description;
+  const kvDtype = options.dtype === 'float32' ? 'float32' : 'float16';
+  const limits = deriveLimits(options, config.max_position_embeddings, kvBytesPerToken(decoder, kvDtype), freemem());
+  const kv = new KvCache(backend.createKvStore(kvShape(decoder, kvDtype, limits.maxBatchTotalTokens)));
+  const adapters = openAdapterStore(backend, model, parts);
+  const scheduler = startScheduler(backend, model, kv, parts);
+  const { maxConcurrentRequests } = options;
+  const generator = new Intake({
+    limits: { ...limits, maxConcurrentRequests, vocabSize: decoder.vocabSize },
+    tokenizer,
+    eosTokenIds: new Set(eos),
+    scheduler,
+    adapters,
+  });
+  const dispose = async (): Promise<void> => {
+    await scheduler.close();
+    await adapters.dispose();
+    await tokenizer.dispose();
+    kv.dispose();
+    backend.dispose();
+    model.dispose();
+  };
+  return { backend, model, tokenizer, limits, kv, adapters, scheduler, generator, dispose };
+}
+
+function openAdapterStore(backend: Backend, model: BaseModel, parts: EngineParts): AdapterStore {
+  const { options, folder, sources, observer } = parts;
+  const { architecture, decoder } = model.description;
+  const places = { servedFolder: folder, cacheDir: options.huggingfaceHubCache };
+  const loader = new AdapterLoader(backend, {
+    id: model.id,
+    architecture,
+    layerCount: decoder.layerCount,
+    places: model.places,
+    resolveBase: (name) => findBaseConfig(name, places),
+  });
+  return new AdapterStore({
+    sources,
+    loader,
+    baseIdentity: `${model.id} ${model.dtype}`,
+    maxResident: options.maxActiveAdapters,
+    onLoaded: (durationMs) => observer.onAdapterLoaded(durationMs),
+    onLoadFailed: () => observer.onAdapterLoadFailed(),
+  });
+}
+
+function startScheduler(
   backend: Backend,
-  modelId: string,
-  folder: string,
-  { dtype }: ServeOptions,
-  progress: Progress,
-): Promise<BaseModel> {
+  model: BaseModel,
+  kv: KvCache,
+  { options, observer }: EngineParts,
+): Scheduler {
+  const { vocabSize } = model.description.decoder;
+  const watermark = { gamma: options.watermarkGamma, delta: options.watermarkDelta };
+  const scratch = new SamplingScratch(vocabSize);
+  return new Scheduler({
+    runner: new Runner(backend, model.decoder, kv),
+    kv,
+    limits: options,
+    makeSampler: (params) => new Sampler(params, { vocabSize, watermark, scratch }),
+    observer,
+  });
+}
+
+async function loadModel(backend: Backend, { options, modelId, folder, progress }: EngineParts): Promise<BaseModel> {
   let bar: ReturnType<Progress['start']> | undefined;
   let shownBytes = 0;
   try {
     return await BaseModel.load(backend, {
       modelId,
       folder,
-      dtype,
+      dtype: options.dtype,
       onProgress: (loadedBytes, totalBytes) => {
         bar ??= progress.start(`loading ${modelId}`, totalBytes);
         bar.advance(loadedBytes - shownBytes);

@@ -21,7 +21,7 @@ import { RotaryTables } from './rotary-tables.ts';
 import type { MatmulPrecision } from './products.ts';
 import { StepGraph } from './step-graph.ts';
 import { layOutStep, type StepLayout } from './step-layout.ts';
-import { GgmlStepOutput, type OutputTensors } from './step-output.ts';
+import { GgmlStepOutput, LogitsBuffer, type OutputTensors } from './step-output.ts';
 import { copyWeight, isMappable, mapWeight, type GgmlWeight } from './weights.ts';
 
 /** Tensors of a step's graph to begin with; doubled whenever a step needs more. */
@@ -45,6 +45,7 @@ export class GgmlBackend implements Backend {
   readonly #adapters: AdapterLoader;
   readonly #rotaryTables: RotaryTables;
   readonly #precision: MatmulPrecision;
+  readonly #logits = new LogitsBuffer();
   #graphContext: GraphContext;
   #running = false;
 
@@ -103,7 +104,7 @@ export class GgmlBackend implements Backend {
       const status = await this.#ggml.compute(this.#backend, this.#graphContext.graph);
       if (status !== 0) throw new LoraxError('GENERATION', { reason: `the device reported status ${status}` });
       const times = { buildMs: built - begun, computeMs: performance.now() - built };
-      return new GgmlStepOutput(this.#ggml, layout, outputs, times);
+      return new GgmlStepOutput(this.#ggml, layout, outputs, times, this.#logits);
     } finally {
       this.#running = false;
     }

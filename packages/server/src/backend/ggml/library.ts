@@ -29,7 +29,7 @@ export interface GgmlLibrary {
   readonly ggml: Ggml;
   readonly directory: string;
   readonly version: string;
-  /** File of the CPU variant that was chosen, for instance `libggml-cpu-zen4.so`; undefined where it cannot be told. */
+  /** The CPU variant that was chosen, for instance `zen4`; undefined where it cannot be told. */
   readonly variant: string | undefined;
   readonly cpuDevice: Pointer;
 }
@@ -99,5 +99,5 @@ function find(files: readonly string[], pattern: RegExp, directory: string): str
 /** ggml does not say which variant it chose, but on Linux the process's own memory map does. */
 function loadedVariant(): string | undefined {
   if (process.platform !== 'linux') return undefined;
-  return /[^/\n]*ggml-cpu[^/\n]*\.so/.exec(readFileSync('/proc/self/maps', 'utf8'))?.[0];
+  return /ggml-cpu-(\w+)\.so/.exec(readFileSync('/proc/self/maps', 'utf8'))?.[1];
 }

@@ -18,6 +18,15 @@ export interface OutputTensors {
   readonly probabilities: Pointer | undefined;
 }
 
+/** Memory for the rows that a step's reader asks for; every step writes over the last one's. */
+export class LogitsBuffer {
+  readonly #rows: Float32Array[] = [];
+
+  row(index: number, vocabSize: number): Float32Array {
+    return (this.#rows[index] ??= new Float32Array(vocabSize));
+  }
+}
+
 export class GgmlStepOutput implements StepOutput {
   readonly times: StepTimes;
   readonly #ggml: Ggml;
@@ -25,9 +34,11 @@ export class GgmlStepOutput implements StepOutput {
   /** First output row of each segment, in the caller's order. */
   readonly #firstOutputs: readonly number[];
   readonly #rows = new Map<number, Float32Array>();
+  readonly #buffer: LogitsBuffer;
   readonly #best: Int32Array;
 
-  constructor(ggml: Ggml, layout: StepLayout, tensors: OutputTensors, times: StepTimes) {
+  constructor(ggml: Ggml, layout: StepLayout, tensors: OutputTensors, times: StepTimes, buffer: LogitsBuffer) {
+    this.#buffer = buffer;
     this.#ggml = ggml;
     this.#tensors = tensors;
     this.times = times;
@@ -43,7 +54,7 @@ export class GgmlStepOutput implements StepOutput {
     const known = this.#rows.get(row);
     if (known) return known;
     const { logits, vocabSize } = this.#tensors;
-    const values = new Float32Array(vocabSize);
+    const values = this.#buffer.row(row, vocabSize);
     this.#ggml.tensorGet(logits, values, row * values.byteLength, values.byteLength);
     this.#rows.set(row, values);
     return values;
