@@ -113,7 +113,8 @@ function runBounded(
   paths: readonly string[],
 ): readonly Row[] {
   try {
-    return JSON.parse(runInNewContext(SCRIPT, { sources, paths }, { timeout: TIME_LIMIT_MS })) as readonly Row[];
+    const rows = runInNewContext(SCRIPT, { sources, paths }, { timeout: TIME_LIMIT_MS }) as string;
+    return JSON.parse(rows) as readonly Row[];
   } catch (error) {
     if (!isTimeout(error)) throw error;
     const fields = [...new Set(patterns.map(({ field }) => `"${field}"`))].join(', ');

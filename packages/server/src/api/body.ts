@@ -21,7 +21,8 @@ export async function readBody<T extends z.ZodType>(c: Context, schema: T, limit
 
 async function readBytes(c: Context, limitBytes: number): Promise<Uint8Array> {
   if (Number(c.req.header('content-length') ?? 0) > limitBytes) throw new LoraxError('BODY_TOO_LARGE', { limitBytes });
-  const reader = c.req.raw.body?.getReader();
+  const body: ReadableStream<Uint8Array> | null = c.req.raw.body;
+  const reader = body?.getReader();
   const chunks: Uint8Array[] = [];
   let byteCount = 0;
   while (reader !== undefined) {

@@ -19,7 +19,7 @@ export type StopReason = 'stop' | 'length';
 export class ChoiceText {
   readonly #matcher: StopStringMatcher;
   /** Tokens whose text has not begun to be shown. */
-  #waiting: GeneratedToken[] = [];
+  readonly #waiting: GeneratedToken[] = [];
   /** Where the first of them begins, in UTF-16 units. */
   #waitingFrom = 0;
   #arrivedLen = 0;

@@ -122,7 +122,7 @@ test('native text keeps the stop string, return_full_text puts the prompt in fro
     generated_text: string;
     details: { finish_reason: string };
   };
-  assert.equal(body.generated_text, 'one two three' + 'one t');
+  assert.equal(body.generated_text, 'one two threeone t');
   assert.equal(body.details.finish_reason, 'stop_sequence');
 });
 

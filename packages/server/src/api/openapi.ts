@@ -101,7 +101,9 @@ function registerPost(registry: Registry, { path, summary, body, json, event, er
     ...(json && { 'application/json': { schema: json } }),
     ...(event && { 'text/event-stream': { schema: event } }),
   };
-  const failures = Object.entries(FAILURES).map(([status, description]) => [status, jsonResponse(description, error)]);
+  const failures = Object.entries(FAILURES).map(
+    ([status, description]) => [status, jsonResponse(description, error)] as const,
+  );
   registry.registerPath({
     method: 'post',
     path,

@@ -4,7 +4,7 @@
  */
 
 import { stream } from 'hono/streaming';
-import { LoraxError } from '../base/errors.ts';
+import type { LoraxError } from '../base/errors.ts';
 import type { Call } from './call.ts';
 import { asLoraxError, logError } from './errors.ts';
 

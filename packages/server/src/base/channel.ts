@@ -7,7 +7,7 @@ export class Channel<T> implements AsyncIterable<T> {
   #ended = false;
   #error: unknown;
   #wake: (() => void) | undefined;
-  #onReturn: (() => void) | undefined;
+  readonly #onReturn: (() => void) | undefined;
 
   /** `onReturn` runs when the consumer stops early (`break`, a thrown error): the producer should stop too. */
   constructor(onReturn?: () => void) {

@@ -59,7 +59,7 @@ export function declareStruct(name: string, fields: Readonly<Record<string, stri
 export function withCallback<T>(prototype: string, callback: () => void, action: (callback: Pointer) => T): T {
   const registered = koffi.register(callback, koffi.pointer(functionType(prototype)));
   try {
-    return action(registered as Pointer);
+    return action(registered);
   } finally {
     koffi.unregister(registered);
   }

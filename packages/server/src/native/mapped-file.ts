@@ -34,7 +34,7 @@ let memoryCalls: MemoryCalls | undefined;
  */
 export class MappedFile {
   readonly byteLength: number;
-  #address: Pointer;
+  readonly #address: Pointer;
   #disposed = false;
 
   private constructor(address: Pointer, byteLength: number) {

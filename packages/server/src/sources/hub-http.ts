@@ -143,7 +143,7 @@ export class HubHttp {
     return target;
   }
 
-  #isOwn = (url: URL): boolean => url.origin === this.#endpoint.origin;
+  readonly #isOwn = (url: URL): boolean => url.origin === this.#endpoint.origin;
 
   #fileUrl(repo: string, commit: string, name: string): URL {
     return this.#url(`${repo}/resolve/${commit}/${encodeURIComponent(name)}`);

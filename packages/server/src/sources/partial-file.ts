@@ -92,7 +92,8 @@ export class PartialFile {
     if (this.#expected.sha256 === undefined) return;
     this.#hash = createHash('sha256');
     if (size === 0) return;
-    for await (const chunk of createReadStream(this.#path, { end: size - 1 })) this.#hash.update(chunk);
+    const written: AsyncIterable<Buffer> = createReadStream(this.#path, { end: size - 1 });
+    for await (const chunk of written) this.#hash.update(chunk);
   }
 }
 

@@ -44,7 +44,7 @@ test('on a terminal there is a bar that ends with its line', () => {
     moveCursor: () => true,
     clearLine: () => true,
   });
-  const bar = createProgress(stream as unknown as NodeJS.WriteStream).start('weights', 2048);
+  const bar = createProgress(stream).start('weights', 2048);
   bar.advance(2048);
   bar.done();
   const text = String(stream.read());

@@ -33,7 +33,7 @@ const ENDS_IN_WORD = /[\p{Alphabetic}\p{M}\p{Nd}\p{Pc}\p{Join_Control}]$/u;
 const STARTS_WITH_WORD = /^[\p{Alphabetic}\p{M}\p{Nd}\p{Pc}\p{Join_Control}]/u;
 
 export class AddedTokenFinder {
-  #root: Node = { next: new Map(), token: undefined };
+  readonly #root: Node = { next: new Map(), token: undefined };
 
   /** `spelling` is what the text must hold for the token to match. */
   add(spelling: string, token: AddedToken): void {

@@ -64,7 +64,7 @@ function bind(basePath: string, registryPath: string): Ggml {
   try {
     return bindGgml(openLibrary(basePath, { global: true }), openLibrary(registryPath, { global: true }));
   } catch (cause) {
-    throw new LoraxError('ENGINE_LIBRARY', { reason: String((cause as Error).message) }, { cause });
+    throw new LoraxError('ENGINE_LIBRARY', { reason: (cause as Error).message }, { cause });
   }
 }
 
