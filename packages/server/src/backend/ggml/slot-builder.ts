@@ -164,6 +164,7 @@ export class SlotBuilder {
   }
 
   async #copy(view: TensorView, like: GgmlWeight): Promise<GgmlWeight> {
+    requireFinite(view);
     const weight = await copyWeight(this.#device.ggml, this.#device.bufferType, view, like.dtype);
     this.#owned.push(() => weight.dispose());
     this.#byteLength += weight.byteLength;
@@ -171,12 +172,16 @@ export class SlotBuilder {
   }
 }
 
-/** The tensor's values in row-major order. A single NaN would spread over every row of a batched product. */
+/** The tensor's values in row-major order. */
 function finiteFloats(view: TensorView): Float32Array {
-  if (!isFiniteTensor(view)) {
-    throw new LoraxError('FILE_INVALID', { file: view.name, reason: 'holds values that are not finite numbers' });
-  }
+  requireFinite(view);
   return readFloats(view);
+}
+
+/** A single NaN would spread over every row of a batched product, and fail every request of the adapter. */
+function requireFinite(view: TensorView): void {
+  if (isFiniteTensor(view)) return;
+  throw new LoraxError('FILE_INVALID', { file: view.name, reason: 'holds values that are not finite numbers' });
 }
 
 /** `[rows, columns]` to `[columns, rows]`, each value times `scale`. */

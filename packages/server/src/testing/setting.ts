@@ -1,0 +1,118 @@
+/**
+ * A tiny model made resident on the real backend, for one test file: its parts, adapters for it, and one call that ends
+ * it all. Knows no requests.
+ */
+
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { AdapterLoader, type LoadedAdapter } from '../adapters/adapter-loader.ts';
+import type { Backend } from '../backend/backend.ts';
+import type { StepSegment } from '../backend/step.ts';
+import { GgmlBackend } from '../backend/ggml/ggml-backend.ts';
+import type { MatmulPrecision } from '../backend/ggml/products.ts';
+import { BaseModel } from '../engine/base-model.ts';
+import { KvCache } from '../engine/kv-cache.ts';
+import { kvShape } from '../serving/limits.ts';
+import type { Dtype } from '../weights/tensor-view.ts';
+import { makeTinyAdapter, writeTinyAdapter, type TinyAdapter, type TinyAdapterOptions } from './tiny-adapter.ts';
+import { makeTinyModel, writeTinyModel, type TinyModel } from './tiny-model.ts';
+
+export interface SettingOptions {
+  readonly model?: TinyModel;
+  readonly dtype?: Dtype;
+  readonly precision?: MatmulPrecision;
+  readonly cellCount?: number;
+  /** Stands between the engine and ggml. */
+  readonly wrap?: (backend: Backend) => Backend;
+}
+
+export interface AdapterInPlace extends LoadedAdapter, TinyAdapter {}
+
+export class Setting {
+  readonly root: string;
+  readonly tiny: TinyModel;
+  readonly backend: Backend;
+  readonly model: BaseModel;
+  readonly kv: KvCache;
+  readonly loader: AdapterLoader;
+  readonly #loaded = new Set<LoadedAdapter>();
+  #adapterCount = 0;
+
+  private constructor(root: string, tiny: TinyModel, backend: Backend, model: BaseModel, kv: KvCache) {
+    this.root = root;
+    this.tiny = tiny;
+    this.backend = backend;
+    this.model = model;
+    this.kv = kv;
+    const { architecture, decoder } = model.description;
+    const { layerCount } = decoder;
+    const resolveBase = async (): Promise<undefined> => undefined;
+    this.loader = new AdapterLoader(backend, {
+      id: 'tiny',
+      architecture,
+      layerCount,
+      places: model.places,
+      resolveBase,
+    });
+  }
+
+  static async open(options: SettingOptions = {}): Promise<Setting> {
+    const { model: tiny = makeTinyModel(), dtype = 'float32', precision = 'high', cellCount = 512, wrap } = options;
+    const root = mkdtempSync(join(tmpdir(), 'lorax-engine-'));
+    const folder = join(root, 'model');
+    writeTinyModel(folder, tiny, dtype);
+    const ggml = new GgmlBackend({ path: undefined, threads: 1, precision });
+    const backend = wrap ? wrap(ggml) : ggml;
+    const model = await BaseModel.load(backend, { modelId: 'tiny', folder, dtype, onProgress: () => undefined });
+    const kvDtype = dtype === 'float32' ? 'float32' : 'float16';
+    const kv = new KvCache(backend.createKvStore(kvShape(model.description.decoder, kvDtype, cellCount)));
+    return new Setting(root, tiny, backend, model, kv);
+  }
+
+  /** Writes a random adapter to a folder of its own below `root/adapters`. */
+  writeAdapter(options: TinyAdapterOptions, seed = 7): TinyAdapter & { readonly id: string; readonly folder: string } {
+    const adapter = makeTinyAdapter(this.tiny, options, seed);
+    const id = `adapter-${this.#adapterCount++}`;
+    const folder = join(this.root, 'adapters', id);
+    writeTinyAdapter(folder, adapter);
+    return { ...adapter, id, folder };
+  }
+
+  async loadAdapter(options: TinyAdapterOptions, seed = 7): Promise<AdapterInPlace> {
+    const { id, folder, ...adapter } = this.writeAdapter(options, seed);
+    const loaded = { ...adapter, ...(await this.loader.load(folder, id, new AbortController().signal)) };
+    this.#loaded.add(loaded);
+    return loaded;
+  }
+
+  unload(adapter: LoadedAdapter): void {
+    this.#loaded.delete(adapter);
+    this.loader.unload(adapter);
+  }
+
+  /** One step; a copy of the logits of each segment's output rows. */
+  async step(segments: readonly StepSegment[]): Promise<Float32Array[][]> {
+    const forward = this.model.decoder.forward.bind(this.model.decoder);
+    const output = await this.backend.runStep(forward, this.kv.store, segments, { reduce: false });
+    return segments.map(({ outputCount }, segment) =>
+      Array.from({ length: outputCount }, (_, row) => output.logits(segment, row).slice()),
+    );
+  }
+
+  /** Logits of every position of one sequence, computed alone and at once. */
+  async logitsOf(tokens: readonly number[], adapter?: LoadedAdapter, firstCell = 0): Promise<Float32Array[]> {
+    const [rows] = await this.step([
+      { tokens, position: 0, firstCell, adapter: adapter?.slot, outputCount: tokens.length },
+    ]);
+    return rows!;
+  }
+
+  dispose(): void {
+    for (const adapter of this.#loaded) this.loader.unload(adapter);
+    this.kv.dispose();
+    this.backend.dispose();
+    this.model.dispose();
+    rmSync(this.root, { recursive: true, force: true });
+  }
+}
