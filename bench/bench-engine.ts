@@ -1,0 +1,70 @@
+/** Opens the server's engine over a random model and its adapters, made where the cache has none. */
+
+import { mkdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { deriveOptions } from '#server/config/derive.ts';
+import { OPTIONS, type GivenOptions, type ServeOptions } from '#server/config/options.ts';
+import { openEngine, type Engine } from '#server/serving/engine.ts';
+import { openHub } from '#server/sources/hub.ts';
+import { openSources } from '#server/sources/registry.ts';
+import { createProgress } from '#server/telemetry/progress.ts';
+import { cachedFolder } from './cache.ts';
+import type { BenchOptions } from './options.ts';
+import { adapterId, writeAdapter, type AdapterRecipe } from './random-adapter.ts';
+import { writeModel } from './random-model.ts';
+import { StepRecorder } from './step-recorder.ts';
+
+export interface BenchEngine {
+  readonly engine: Engine;
+  readonly recorder: StepRecorder;
+  readonly options: ServeOptions;
+}
+
+/** Cells for the streams of a run, with room for as many more. */
+const KV_CELLS = 16_384;
+
+/** The model and all adapters are on disk when it returns. */
+export function prepareFiles(bench: BenchOptions, adapters: readonly AdapterRecipe[]): string {
+  const { cache, shape, dtype } = bench;
+  const modelId = modelName(bench);
+  const folder = cachedFolder(cache, `${modelId}/base`, (path) => {
+    process.stderr.write(`making ${modelId} in ${cache}\n`);
+    writeModel(path, shape, dtype);
+  });
+  mkdirSync(join(cache, modelId, 'adapters'), { recursive: true });
+  for (const recipe of adapters) {
+    cachedFolder(cache, `${modelId}/adapters/${adapterId(recipe)}`, (path) =>
+      writeAdapter(path, shape, modelId, dtype, recipe),
+    );
+  }
+  return folder;
+}
+
+export async function openBenchEngine(bench: BenchOptions, folder: string): Promise<BenchEngine> {
+  const adapterRoot = join(bench.cache, modelName(bench), 'adapters');
+  const options = serveOptions(bench, folder, adapterRoot);
+  const recorder = new StepRecorder();
+  const engine = await openEngine({
+    options,
+    modelId: modelName(bench),
+    folder,
+    sources: openSources({ adapterRoot, hub: openHub({ cacheDir: bench.cache, offline: true }) }),
+    progress: createProgress({ write: () => undefined }),
+    observer: recorder,
+  });
+  return { engine, recorder, options };
+}
+
+export function modelName({ shape, dtype }: BenchOptions): string {
+  return `random-${shape.name}-${dtype}`;
+}
+
+/** The server's defaults, whatever the environment says. */
+function serveOptions(bench: BenchOptions, folder: string, adapterRoot: string): ServeOptions {
+  const rows = Object.entries(OPTIONS).map(([key, row]) => [key, 'default' in row ? row.default : undefined]);
+  const defaults = Object.fromEntries(rows) as GivenOptions; // each key's default comes from its own row
+  const { dtype, precision, threads, ggmlPath } = bench;
+  const given = { modelId: folder, adapterRoot, dtype, threads, ggmlPath, matmulPrecision: precision };
+  const limits = { maxTotalTokens: 1024, maxBatchTotalTokens: KV_CELLS };
+  return deriveOptions({ ...defaults, ...given, ...limits }, {}, { model: true });
+}

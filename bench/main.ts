@@ -1,0 +1,16 @@
+/** `npm run bench`: reads the command line, runs what it asks for, and reports. Its exit code does not judge the results. */
+
+import { LoraxError } from '#server/base/errors.ts';
+import { HELP, readOptions } from './options.ts';
+import { createReporter } from './report.ts';
+import { compareScenarios } from './compare.ts';
+
+try {
+  const options = readOptions(process.argv.slice(2));
+  if (options === undefined) process.stdout.write(HELP);
+  else await compareScenarios(options, createReporter(options.jsonFile));
+} catch (error) {
+  if (!(error instanceof LoraxError)) throw error;
+  process.stderr.write(`${error.message}\n`);
+  process.exitCode = 1;
+}

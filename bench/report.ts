@@ -1,0 +1,74 @@
+/** Writes results down: tables for people, JSON lines for machines. Measures nothing. */
+
+import { appendFileSync } from 'node:fs';
+import type { Machine } from './machine.ts';
+import type { Spread } from './statistics.ts';
+import type { Summary } from './summary.ts';
+
+export interface Reporter {
+  /** A line for people. */
+  say(line: string): void;
+  /** A line for machines. */
+  record(kind: string, value: object): void;
+}
+
+export function createReporter(jsonFile: string | undefined): Reporter {
+  return {
+    say: (line) => void process.stdout.write(`${line}\n`),
+    record: (kind, value) => {
+      if (jsonFile !== undefined) appendFileSync(jsonFile, `${JSON.stringify({ kind, ...value })}\n`);
+    },
+  };
+}
+
+export function machineText(machine: Machine): string {
+  const { cpu, cores, memoryGiB, kernel, node, library, device, threads, commit } = machine;
+  const hardware = `${cpu}, ${cores} cores, ${memoryGiB} GiB, Linux ${kernel}`;
+  return `${hardware}\nNode ${node}, ${library}, ${device}, ${threads} threads, commit ${commit}`;
+}
+
+const SUMMARY_HEAD = [
+  ...['scenario', 'prompt/s', 'gen/s', 'overall/s', 'first ms', 'step ms', 'build', 'compute', 'sampling', 'emission'],
+  ...['loop', 'outside', 'to base', 'loop p50', 'p99', 'max'],
+];
+
+/** Rates in tokens a second, times in milliseconds. */
+export function summaryTable(summaries: readonly Summary[]): string {
+  return table([SUMMARY_HEAD, ...summaries.map(summaryRow)]);
+}
+
+export function spreadText({ median, least, most }: Spread): string {
+  const range = least === most ? '' : ` (${least.toFixed(2)}-${most.toFixed(2)})`;
+  return `${median.toFixed(2)}${range}`;
+}
+
+/** The first column is text, the others are numbers. */
+export function table(rows: readonly (readonly string[])[]): string {
+  const [head = []] = rows;
+  const widths = head.map((_, column) => Math.max(...rows.map((row) => row[column]!.length)));
+  const line = (row: readonly string[]): string =>
+    row.map((cell, column) => (column === 0 ? cell.padEnd(widths[0]!) : cell.padStart(widths[column]!))).join('  ');
+  return rows.map(line).join('\n');
+}
+
+function summaryRow(summary: Summary): string[] {
+  const { scenario, split, ratio, loopDelay } = summary;
+  const isPrompts = scenario.about === 'prompts';
+  const rate = (value: number): string => value.toFixed(1);
+  return [
+    scenario.name,
+    rate(summary.promptTokensPerSecond),
+    isPrompts ? '' : rate(summary.generatedTokensPerSecond),
+    isPrompts ? '' : rate(summary.overallTokensPerSecond),
+    summary.firstTokenMs.toFixed(0),
+    split.totalMs.toFixed(1),
+    split.buildMs.toFixed(2),
+    split.computeMs.toFixed(1),
+    split.samplingMs.toFixed(2),
+    split.emissionMs.toFixed(2),
+    split.loopMs.toFixed(2),
+    `${(100 * split.outsideShare).toFixed(1)} %`,
+    ratio === undefined ? '' : spreadText(ratio),
+    ...[loopDelay.p50Ms, loopDelay.p99Ms, loopDelay.maxMs].map((value) => value.toFixed(1)),
+  ];
+}
