@@ -28,7 +28,7 @@ export const ROPE_TYPES: readonly string[] = Object.keys(RECIPES);
 
 /** Throws `RangeError` for an unknown type or a missing setting; the message names it. */
 export function makeRotary(parameters: RopeParameters): Rotary {
-  const recipe = RECIPES[parameters.type];
+  const recipe = Object.hasOwn(RECIPES, parameters.type) ? RECIPES[parameters.type] : undefined;
   if (recipe === undefined) {
     throw new RangeError(`rope type \`${parameters.type}\` is not known; known are ${ROPE_TYPES.join(', ')}`);
   }

@@ -8,6 +8,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { AdapterLoader, type LoadedAdapter } from '../adapters/adapter-loader.ts';
 import type { Backend } from '../backend/backend.ts';
+import type { KvDtype } from '../backend/kv.ts';
 import type { StepSegment } from '../backend/step.ts';
 import { GgmlBackend } from '../backend/ggml/ggml-backend.ts';
 import type { MatmulPrecision } from '../backend/ggml/products.ts';
@@ -22,6 +23,8 @@ export interface SettingOptions {
   readonly model?: TinyModel;
   readonly dtype?: Dtype;
   readonly precision?: MatmulPrecision;
+  /** Float32 beside float32 weights, float16 otherwise, unless told. */
+  readonly kvDtype?: KvDtype;
   readonly cellCount?: number;
   /** Stands between the engine and ggml. */
   readonly wrap?: (backend: Backend) => Backend;
@@ -65,7 +68,7 @@ export class Setting {
     const ggml = new GgmlBackend({ path: undefined, threads: 1, precision });
     const backend = wrap ? wrap(ggml) : ggml;
     const model = await BaseModel.load(backend, { modelId: 'tiny', folder, dtype, onProgress: () => undefined });
-    const kvDtype = dtype === 'float32' ? 'float32' : 'float16';
+    const { kvDtype = dtype === 'float32' ? 'float32' : 'float16' } = options;
     const kv = new KvCache(backend.createKvStore(kvShape(model.description.decoder, kvDtype, cellCount)));
     return new Setting(root, tiny, backend, model, kv);
   }
