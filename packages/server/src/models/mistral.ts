@@ -1,12 +1,12 @@
-/** Mistral: Llama without biases, every layer seeing `sliding_window` tokens where one is set. */
+/** Mistral: Llama without biases, every layer seeing `sliding_window` tokens unless that is null. */
 
-import { everyLayer, type Family } from './family.ts';
+import { everyLayer, slidingWindow, type Family } from './family.ts';
 
 export const mistral: Family = (config) => ({
   qkvBias: false,
   outputBias: false,
   mlpBias: false,
   headNorms: false,
-  windows: everyLayer(config, config.sliding_window ?? undefined),
+  windows: everyLayer(config, slidingWindow(config)),
   defaultKvHeadCount: 8,
 });

@@ -9,4 +9,5 @@ export const qwen3: Family = (config) => ({
   headNorms: true,
   windows: windowByLayer(config),
   defaultKvHeadCount: 32,
+  defaultHeadDim: 128,
 });
