@@ -18,7 +18,9 @@ export async function compareScenarios(options: BenchOptions, reporter: Reporter
   const further = furtherScenarios(options.scenarios);
   const scenarios = [...compared, ...further.flat()];
   const adapters = adaptersOf(scenarios);
-  const bench = await openBenchEngine(options, prepareFiles(options, adapters));
+  const loadedLater = scenarios.flatMap(({ loads }) => loads ?? []);
+  const folder = prepareFiles(options, [...adapters, ...loadedLater]);
+  const bench = await openBenchEngine(options, folder);
   const server = await openServer(bench);
   try {
     announce(options, bench, reporter);
@@ -79,12 +81,17 @@ async function runRounds(
 }
 
 function runOnce({ bench, server }: Place, scenario: Scenario, round: number): Promise<Run> {
-  const { vocabSize } = bench.engine.model.description.decoder;
-  return measure(bench.recorder, scenario, round, () =>
-    scenario.over === 'http'
-      ? streamThroughHttp(server.port, scenario, vocabSize)
-      : streamFromEngine(bench.engine.generator, scenario, vocabSize),
-  );
+  const { engine, recorder } = bench;
+  const { vocabSize } = engine.model.description.decoder;
+  return measure(recorder, scenario, round, async () => {
+    const loaded = scenario.loads && recorder.nextDecode().then(() => loadAdapters(bench, [scenario.loads!]));
+    const streams =
+      scenario.over === 'http'
+        ? await streamThroughHttp(server.port, scenario, vocabSize)
+        : await streamFromEngine(engine.generator, scenario, vocabSize);
+    await loaded;
+    return streams;
+  });
 }
 
 function report(scenarios: readonly Scenario[], runs: readonly Run[], reporter: Reporter): void {
@@ -93,6 +100,10 @@ function report(scenarios: readonly Scenario[], runs: readonly Run[], reporter: 
   reporter.say(summaryTable(summaries));
   reporter.say('');
   for (const target of targets) reporter.say(targetText(target));
+  for (const { scenario, adapterLoadMs } of summaries) {
+    for (const ms of adapterLoadMs)
+      reporter.say(`${scenario.name}: one adapter loaded meanwhile in ${ms.toFixed(0)} ms`);
+  }
   reporter.say(`load average ${loadAverage().toFixed(1)}`);
   for (const summary of summaries) reporter.record('scenario', summary);
   for (const target of targets) reporter.record('target', target);

@@ -1,13 +1,15 @@
 /** `npm run bench`: reads the command line, runs what it asks for, and reports. Its exit code does not judge the results. */
 
 import { LoraxError } from '#server/base/errors.ts';
+import { compareScenarios } from './compare.ts';
 import { HELP, readOptions } from './options.ts';
 import { createReporter } from './report.ts';
-import { compareScenarios } from './compare.ts';
+import { tabulateRows } from './rows.ts';
 
 try {
   const options = readOptions(process.argv.slice(2));
   if (options === undefined) process.stdout.write(HELP);
+  else if (options.rows) await tabulateRows(options, options.rows, createReporter(options.jsonFile));
   else await compareScenarios(options, createReporter(options.jsonFile));
 } catch (error) {
   if (!(error instanceof LoraxError)) throw error;

@@ -29,10 +29,13 @@ export function machineText(machine: Machine): string {
 
 const SUMMARY_HEAD = [
   ...['scenario', 'prompt/s', 'gen/s', 'overall/s', 'first ms', 'step ms', 'build', 'compute', 'sampling', 'emission'],
-  ...['loop', 'outside', 'to base', 'loop p50', 'p99', 'max'],
+  ...['loop', 'outside', 'quiet', 'to base', 'loop p50', 'p99', 'max'],
 ];
 
-/** Rates in tokens a second, times in milliseconds. */
+/**
+ * Rates in tokens a second, times in milliseconds. `outside` is the share of a step in which the device does not compute,
+ * `quiet` the steps during which nobody else used the cores.
+ */
 export function summaryTable(summaries: readonly Summary[]): string {
   return table([SUMMARY_HEAD, ...summaries.map(summaryRow)]);
 }
@@ -68,6 +71,7 @@ function summaryRow(summary: Summary): string[] {
     split.emissionMs.toFixed(2),
     split.loopMs.toFixed(2),
     `${(100 * split.outsideShare).toFixed(1)} %`,
+    `${split.undisturbedCount}/${split.stepCount}`,
     ratio === undefined ? '' : spreadText(ratio),
     ...[loopDelay.p50Ms, loopDelay.p99Ms, loopDelay.maxMs].map((value) => value.toFixed(1)),
   ];

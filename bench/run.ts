@@ -24,6 +24,8 @@ export interface Run {
   readonly round: number;
   readonly streams: readonly StreamResult[];
   readonly steps: readonly RecordedStep[];
+  /** How long each adapter that was loaded meanwhile took. */
+  readonly adapterLoadMs: readonly number[];
   readonly wallMs: number;
   readonly loopDelay: LoopDelay;
 }
@@ -36,7 +38,7 @@ export async function measure(
   round: number,
   streamAll: () => Promise<readonly StreamResult[]>,
 ): Promise<Run> {
-  recorder.take();
+  recorder.begin();
   const delays = monitorEventLoopDelay({ resolution: 1 });
   delays.enable();
   const begun = performance.now();
@@ -45,7 +47,8 @@ export async function measure(
   delays.disable();
   const delayMs = (percentile: number): number => delays.percentile(percentile) / NS_PER_MS;
   const loopDelay = { p50Ms: delayMs(50), p99Ms: delayMs(99), maxMs: delays.max / NS_PER_MS };
-  return { scenario, round, streams, steps: recorder.take(), wallMs, loopDelay };
+  const { steps, adapterLoadMs } = recorder;
+  return { scenario, round, streams, steps, adapterLoadMs, wallMs, loopDelay };
 }
 
 /** Token ids of a stream's prompt: different for each, the same in every run. */

@@ -13,6 +13,8 @@ export interface Scenario {
   readonly over: 'engine' | 'http';
   /** Draws tokens at temperature 0.8 with top-k 50 and top-p 0.95 instead of taking the best. */
   readonly sampled: boolean;
+  /** Loaded while the streams generate. */
+  readonly loads: AdapterRecipe | undefined;
   /** Name of the scenario whose steps this one's are compared with. */
   readonly baseline: string | undefined;
 }
@@ -46,6 +48,7 @@ export function furtherScenarios(settings: ScenarioSettings): Scenario[][] {
   return [...overHttp, ...overEngine];
 }
 
+/** Adapters that requests name. */
 export function adaptersOf(scenarios: readonly Scenario[]): AdapterRecipe[] {
   const recipes = scenarios.flatMap(({ streams }) => streams.filter((recipe) => recipe !== undefined));
   return [...new Map(recipes.map((recipe) => [adapterId(recipe), recipe])).values()];
@@ -62,6 +65,7 @@ function variants(settings: ScenarioSettings, count: number): Scenario[][] {
     named('mixed ranks', { streams: mixedRanks(rank, count) }),
     named('every other base', { streams: all.streams.map((recipe, index) => (index % 2 ? recipe : undefined)) }),
     named('adapters, sampled', { sampled: true }),
+    named('base, loading', { streams: all.streams.map(() => undefined), loads: { rank, index: count } }),
   ];
 }
 
@@ -78,7 +82,7 @@ function base({ promptLen, newTokens }: ScenarioSettings, count: number): Scenar
   return {
     name: `${streamsText(count)}, base`,
     streams: Array.from({ length: count }, () => undefined),
-    ...{ promptLen, newTokens, about: 'tokens', over: 'engine', sampled: false, baseline: undefined },
+    ...{ promptLen, newTokens, about: 'tokens', over: 'engine', sampled: false, loads: undefined, baseline: undefined },
   };
 }
 

@@ -6,9 +6,11 @@ import type { Scenario } from './scenario.ts';
 import { median, spread, sum, type Spread } from './statistics.ts';
 import type { RecordedStep } from './step-recorder.ts';
 
-/** Medians in milliseconds over the steps that count. */
+/** Medians in milliseconds, over undisturbed steps where there are enough. */
 export interface StepSplit {
   readonly stepCount: number;
+  /** Of these steps, those during which nobody else used the cores. */
+  readonly undisturbedCount: number;
   /** From the end of the step before to the end of this one. */
   readonly totalMs: number;
   readonly buildMs: number;
@@ -34,7 +36,11 @@ export interface Summary {
   /** Median step over the baseline's in the same round; undefined without a baseline. */
   readonly ratio: Spread | undefined;
   readonly loopDelay: LoopDelay;
+  readonly adapterLoadMs: readonly number[];
 }
+
+/** Fewer undisturbed steps than this share would be the lucky ones; then all of them count. */
+const ENOUGH_UNDISTURBED = 0.1;
 
 export function summarise(scenario: Scenario, all: readonly Run[]): Summary {
   const runs = all.filter((run) => run.scenario.name === scenario.name);
@@ -55,6 +61,7 @@ export function summarise(scenario: Scenario, all: readonly Run[]): Summary {
       p99Ms: Math.max(...runs.map(({ loopDelay }) => loopDelay.p99Ms)),
       maxMs: Math.max(...runs.map(({ loopDelay }) => loopDelay.maxMs)),
     },
+    adapterLoadMs: runs.flatMap((run) => run.adapterLoadMs),
   };
 }
 
@@ -66,19 +73,25 @@ function countedSteps({ scenario, steps }: Run): RecordedStep[] {
   return steps.filter(isCounted);
 }
 
-function splitOf(steps: readonly RecordedStep[]): StepSplit {
+function splitOf(all: readonly RecordedStep[]): StepSplit {
+  const undisturbed = all.filter((step) => step.isUndisturbed);
+  const steps = undisturbed.length >= all.length * ENOUGH_UNDISTURBED ? undisturbed : all;
   const part = (read: (step: RecordedStep) => number): number => median(steps.map(read));
-  const whole = (step: RecordedStep): number => step.totalMs + (step.loopMs ?? 0);
   return {
-    stepCount: steps.length,
-    totalMs: part(whole),
+    stepCount: all.length,
+    undisturbedCount: undisturbed.length,
+    totalMs: part(wholeMs),
     buildMs: part(({ times }) => times.buildMs),
     computeMs: part(({ times }) => times.computeMs),
     samplingMs: part(({ samplingMs }) => samplingMs),
     emissionMs: part(({ emissionMs }) => emissionMs),
-    loopMs: part(({ loopMs }) => loopMs ?? 0),
-    outsideShare: part((step) => 1 - step.times.computeMs / whole(step)),
+    loopMs: part(({ loopMs }) => loopMs),
+    outsideShare: part((step) => 1 - step.times.computeMs / wholeMs(step)),
   };
+}
+
+function wholeMs({ totalMs, loopMs }: RecordedStep): number {
+  return totalMs + loopMs;
 }
 
 /** Prompt tokens over the steps that computed any. */
