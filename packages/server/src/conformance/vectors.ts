@@ -1,72 +1,88 @@
-/**
- * Reads a set of reference vectors: a folder of `models/`, `adapters/` and `mixed_batch/` as transformers and PEFT computed
- * them. Knows the form of the files, not what they are compared with.
- */
+/** Reads reference vectors as transformers and PEFT computed them. Knows the files' form, not what they are compared with. */
 
-import { existsSync, readdirSync, readFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { readFileSync } from 'node:fs';
+import { basename, join } from 'node:path';
 import { openSafetensors } from '../weights/safetensors.ts';
+import type { TensorView } from '../weights/tensor-view.ts';
 import { readFloats } from '../weights/values.ts';
 
 /** One prompt with the reference's answer. */
 export interface PromptVector {
   readonly prompt: readonly number[];
-  /** `[prompt length, vocab]`. */
-  readonly logits: Float32Array;
+  /** A row `[vocab]` for every token of the prompt. */
+  readonly logits: readonly Float32Array[];
   readonly greedy: readonly number[];
   /** Distance between the two best logits at each greedy token. */
   readonly margin: readonly number[];
 }
 
-interface GreedyEntry {
-  readonly prompt: readonly number[];
-  readonly greedy: readonly number[];
-  readonly margin: readonly number[];
-}
-
 /** The vectors of a model's or an adapter's folder. */
 export function readVectors(folder: string): PromptVector[] {
-  const entries = readJson<GreedyEntry[]>(join(folder, 'expected.json'));
-  const logits = readLogits(join(folder, 'expected.safetensors'), entries.length);
+  const entries = readJson<Omit<PromptVector, 'logits'>[]>(join(folder, 'expected.json'));
+  const logits = readLogits(
+    join(folder, 'expected.safetensors'),
+    entries.map(({ prompt }) => prompt.length),
+  );
   return entries.map((entry, i) => ({ ...entry, logits: logits[i]! }));
 }
 
 export interface MixedRow {
-  /** `__base__`, or the letter under which the merges name an adapter. */
+  /** `__base__`, or the letter under which the reference loaded an adapter. */
   readonly adapter: string;
   readonly ids: readonly number[];
-  readonly logits: Float32Array;
+  /** A row `[vocab]` for every token. */
+  readonly logits: readonly Float32Array[];
 }
 
-/** Rows with different adapters that the reference computed one by one. */
-export function readMixedBatch(root: string): MixedRow[] {
-  const folder = join(root, 'mixed_batch');
-  const rows = readJson<{ adapter: string; ids: number[] }[]>(join(folder, 'rows.json'));
-  const logits = readLogits(join(folder, 'expected.safetensors'), rows.length);
+/** Prompts with different adapters that the reference computed one by one. */
+export function readMixedBatch(folder: string): MixedRow[] {
+  const rows = readJson<Omit<MixedRow, 'logits'>[]>(join(folder, 'rows.json'));
+  const logits = readLogits(
+    join(folder, 'expected.safetensors'),
+    rows.map(({ ids }) => ids.length),
+  );
   return rows.map((row, i) => ({ ...row, logits: logits[i]! }));
 }
 
-/** Names of the folders below `folder`, none where it does not exist. */
-export function listFolders(folder: string): string[] {
-  if (!existsSync(folder)) return [];
-  const entries = readdirSync(folder, { withFileTypes: true });
-  return entries
-    .filter((entry) => entry.isDirectory())
-    .map((entry) => entry.name)
-    .sort();
+export interface TokenizerVectors {
+  readonly encodings: readonly {
+    readonly text: string;
+    readonly ids: readonly number[];
+    readonly ids_no_special: readonly number[];
+    readonly decoded: string;
+    readonly decoded_with_special: string;
+  }[];
+  /** Only where the tokenizer has a chat template. */
+  readonly chats?: readonly {
+    readonly messages: readonly { readonly role: string; readonly content: string }[];
+    readonly rendered: string;
+  }[];
 }
 
-function readLogits(path: string, count: number): Float32Array[] {
+export function readTokenizerVectors(folder: string): TokenizerVectors {
+  return readJson(join(folder, 'expected.json'));
+}
+
+/** Tensors `logits.<i>` `[lengths[i], vocab]`, row by row. */
+function readLogits(path: string, lengths: readonly number[]): Float32Array[][] {
   const file = openSafetensors(path);
   try {
-    return Array.from({ length: count }, (_, i) => {
+    return lengths.map((length, i) => {
       const view = file.get(`logits.${i}`);
-      if (view === undefined) throw new Error(`${path} has no logits.${i}`);
-      return readFloats(view);
+      if (view?.shape.length !== 2 || view.shape[0] !== length) {
+        throw new Error(`${basename(path)} has no logits.${i} of ${length} rows`);
+      }
+      return rowsOf(view);
     });
   } finally {
     file.dispose();
   }
+}
+
+function rowsOf(view: TensorView): Float32Array[] {
+  const [rowCount = 0, width = 0] = view.shape;
+  const values = readFloats(view);
+  return Array.from({ length: rowCount }, (_, row) => values.subarray(row * width, (row + 1) * width));
 }
 
 function readJson<T>(path: string): T {

@@ -20,12 +20,15 @@ export interface StepResult {
   readonly samplingMs: number;
 }
 
+/** What a runner asks of a backend. */
+type StepBackend = Pick<Backend, 'runStep'>;
+
 export class Runner {
-  readonly #backend: Backend;
+  readonly #backend: StepBackend;
   readonly #decoder: Decoder;
   readonly #kv: KvCache;
 
-  constructor(backend: Backend, decoder: Decoder, kv: KvCache) {
+  constructor(backend: StepBackend, decoder: Decoder, kv: KvCache) {
     this.#backend = backend;
     this.#decoder = decoder;
     this.#kv = kv;

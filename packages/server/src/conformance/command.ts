@@ -1,0 +1,66 @@
+/** `npm run conformance -- [DIR] [--dtype TYPE]`: chooses the vectors, runs the suite, gives the exit code. */
+
+import { existsSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import { parseArgs } from 'node:util';
+import { EXIT } from '../cli/exit.ts';
+import { coresAllowed } from '../config/cores.ts';
+import type { Dtype } from '../weights/tensor-view.ts';
+import { unpackVectors } from './bundled-vectors.ts';
+import { PRECISIONS } from './precision.ts';
+import { runSuite } from './suite.ts';
+import { withTemporaryFolder } from './temporary-folder.ts';
+
+const USAGE = `usage: npm run conformance -- [DIR] [--dtype ${Object.keys(PRECISIONS).join('|')}] [--threads N]
+
+Compares the engine with reference vectors: those in DIR, else the full set beside the repository where there is one,
+else the ones that the repository carries. --dtype may be given several times; without it all types run.`;
+
+/** Where development machines and CI keep the full set. */
+const FULL_SET = fileURLToPath(new URL('../../../../../shared/goldens', import.meta.url));
+
+interface Arguments {
+  readonly folder: string | undefined;
+  readonly dtypes: readonly Dtype[];
+  readonly threads: number;
+}
+
+/** The exit code: a failure also where nothing was checked. */
+export async function runConformance(args: readonly string[], write: (line: string) => void): Promise<number> {
+  const options = parseArguments(args);
+  if (options === undefined) {
+    write(USAGE);
+    return EXIT.usage;
+  }
+  const folder = options.folder ?? (existsSync(FULL_SET) ? FULL_SET : undefined);
+  if (folder !== undefined) return runOver(folder, options, write);
+  return withTemporaryFolder((bundled) => {
+    unpackVectors(bundled);
+    return runOver(bundled, options, write);
+  });
+}
+
+async function runOver(folder: string, { dtypes, threads }: Arguments, write: (line: string) => void): Promise<number> {
+  const report = await runSuite(folder, { dtypes, threads, write });
+  return report.isGood ? EXIT.ok : EXIT.failure;
+}
+
+function parseArguments(args: readonly string[]): Arguments | undefined {
+  try {
+    const { positionals, values } = parseArgs({
+      args: [...args],
+      allowPositionals: true,
+      options: { dtype: { type: 'string', multiple: true }, threads: { type: 'string' } },
+    });
+    const dtypes = values.dtype ?? Object.keys(PRECISIONS);
+    const threads = Number(values.threads ?? coresAllowed().value);
+    const isUsable = positionals.length < 2 && dtypes.every(isDtype) && Number.isInteger(threads) && threads > 0;
+    return isUsable ? { folder: positionals[0], dtypes, threads } : undefined;
+  } catch {
+    return undefined; // an unknown option
+  }
+}
+
+function isDtype(text: string): text is Dtype {
+  return Object.hasOwn(PRECISIONS, text);
+}

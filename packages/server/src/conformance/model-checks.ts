@@ -1,0 +1,113 @@
+/**
+ * One model of the set in one precision: loaded, then its base and each adapter alone against the reference, then all of
+ * them together.
+ */
+
+import type { AdapterSlot } from '../backend/adapters.ts';
+import { checkBatches, checkMixedBatch } from './batch-checks.ts';
+import { ALL_AT_ONCE } from './batch-run.ts';
+import type { FolderCase, ModelCase } from './cases.ts';
+import { compareGreedy, compareRows, worstOf, type Answer, type Outcome } from './comparison.ts';
+import { EngineSession, type SessionOptions } from './engine-session.ts';
+import { checkOtherForms } from './loading-checks.ts';
+import type { CheckGroup, Report } from './report.ts';
+import { readVectors, type PromptVector } from './vectors.ts';
+
+/** A prompt to the base or to an adapter, and what the engine answered when nothing else was in the batch. */
+export interface AnsweredPrompt {
+  /** `llama/all_r8 prompt 2`. */
+  readonly name: string;
+  /** Its place among the prompts of its folder. */
+  readonly index: number;
+  readonly vector: PromptVector;
+  readonly adapter: AdapterSlot | undefined;
+  readonly alone: Answer;
+}
+
+/** A loaded model and what is known of it so far. */
+export interface CheckedModel {
+  readonly model: ModelCase;
+  readonly options: SessionOptions;
+  readonly session: EngineSession;
+  readonly adapters: Map<string, AdapterSlot>;
+  readonly answered: AnsweredPrompt[];
+}
+
+/** One token a step, a few that end inside every prompt, and as many as a short window. */
+const CHUNK_LENS = [1, 7, 16];
+
+export async function checkModel(model: ModelCase, options: SessionOptions, report: Report): Promise<void> {
+  const name = `${options.precision.dtype} ${model.name}`;
+  const session = await report.group(`${name}: loading`, (group) => openChecked(model, options, group));
+  if (session === undefined) return;
+  const checked: CheckedModel = { model, options, session, adapters: new Map(), answered: [] };
+  try {
+    const { base, adapters, mixedBatch } = model;
+    if (base) await report.group(name, (group) => checkAlone(checked, base, undefined, group));
+    for (const adapter of adapters) {
+      await report.group(`${options.precision.dtype} ${adapter.name}`, (group) =>
+        checkAdapter(checked, adapter, group),
+      );
+    }
+    await report.group(`${name}: batches`, (group) => checkBatches(checked, group));
+    if (mixedBatch) await report.group(`${name}: mixed_batch`, (group) => checkMixedBatch(checked, mixedBatch, group));
+  } finally {
+    for (const slot of checked.adapters.values()) session.unloadAdapter(slot);
+    session.dispose();
+  }
+}
+
+async function openChecked(
+  model: ModelCase,
+  options: SessionOptions,
+  group: CheckGroup,
+): Promise<EngineSession | undefined> {
+  const session = await EngineSession.open(options);
+  if (model.base) await group.attempt('other forms', () => checkOtherForms(session, options, group));
+  return session;
+}
+
+async function checkAdapter(checked: CheckedModel, adapter: FolderCase, group: CheckGroup): Promise<void> {
+  const slot = await checked.session.loadAdapter(adapter.folder, adapter.name);
+  checked.adapters.set(adapter.name, slot);
+  await checkAlone(checked, adapter, slot, group);
+}
+
+async function checkAlone(
+  checked: CheckedModel,
+  { name, folder }: FolderCase,
+  adapter: AdapterSlot | undefined,
+  group: CheckGroup,
+): Promise<void> {
+  const { session, options, answered } = checked;
+  const { tolerance } = options.precision;
+  for (const [i, vector] of readVectors(folder).entries()) {
+    const { prompt, greedy, logits } = vector;
+    const task = { prompt, newTokenCount: greedy.length, adapter, isReduced: true };
+    const alone = await group.attempt(`prompt ${i}`, () => session.answerOne(task, ALL_AT_ONCE));
+    if (alone === undefined) continue;
+    const asked: AnsweredPrompt = { name: `${name} prompt ${i}`, index: i, vector, adapter, alone };
+    answered.push(asked);
+    await group.check(`prompt ${i}: logits`, () => compareRows(logits, alone.rows.slice(0, prompt.length), tolerance));
+    await group.check(`prompt ${i}: greedy tokens`, () => compareGreedy(vector, alone, tolerance));
+    for (const chunkLen of CHUNK_LENS) {
+      await group.check(`prompt ${i}: chunks of ${chunkLen}`, () => compareChunked(checked, asked, chunkLen));
+    }
+  }
+}
+
+/** The prompt with its greedy tokens as one longer prompt gives the same logits, in chunks, as it gave step by step. */
+async function compareChunked(
+  { session, options }: CheckedModel,
+  { vector, adapter, alone }: AnsweredPrompt,
+  chunkLen: number,
+): Promise<Outcome> {
+  const { tolerance } = options.precision;
+  const prompt = [...vector.prompt, ...alone.tokens.slice(0, -1)];
+  const pace = { ...ALL_AT_ONCE, prefillBudget: chunkLen };
+  const { rows } = await session.answerOne({ prompt, newTokenCount: 1, adapter, isReduced: true }, pace);
+  return worstOf([
+    compareRows(vector.logits, rows.slice(0, vector.prompt.length), tolerance),
+    compareRows(alone.rows, rows, tolerance),
+  ]);
+}
