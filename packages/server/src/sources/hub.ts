@@ -19,7 +19,7 @@ import { DEFAULT_RETRIES, type RetryPolicy } from './retry.ts';
 import { SharedJobs } from './shared-jobs.ts';
 import type { ResolveOptions, ResolvedFolder, Source } from './source.ts';
 
-export const PUBLIC_HUB = 'https://huggingface.co';
+const PUBLIC_HUB = 'https://huggingface.co';
 
 const PARALLEL_FILES = 4;
 

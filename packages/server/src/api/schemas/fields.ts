@@ -51,7 +51,7 @@ const isU64 = (text: string): boolean => /^\d{1,20}$/.test(text) && BigInt(text)
 
 const SEED_RANGE = 'must be an integer from 0 to 2^53 - 1, or a decimal string up to 2^64 - 1';
 
-export const seed = z
+const seed = z
   .union([z.int().min(0).max(Number.MAX_SAFE_INTEGER), z.string().refine(isU64, { error: SEED_RANGE })], {
     error: SEED_RANGE,
   })
@@ -67,7 +67,7 @@ export const adapterId = z
   .max(MAX_ADAPTER_ID_LEN)
   .refine(isPrintable, { error: 'must not contain control characters' });
 
-export const adapterSource = z
+const adapterSource = z
   .string()
   .refine(isSource, { error: 'must be one of hub, local, s3, pbase' })
   .openapi({ description: 'hub, local, s3 or pbase, in any case. Absent: as the server was started.' });

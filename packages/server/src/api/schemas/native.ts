@@ -13,7 +13,7 @@ import {
 
 const flag = z.boolean().nullish();
 
-export const Parameters = z
+const Parameters = z
   .object({
     ...adapterFields,
     ...samplingFields,
@@ -39,7 +39,7 @@ export const GenerateRequest = z.object({ inputs, parameters: Parameters.nullish
 
 export const CompatGenerateRequest = GenerateRequest.extend({ stream: flag }).openapi('CompatGenerateRequest');
 
-export const FinishReason = z.enum(['length', 'eos_token', 'stop_sequence']).openapi('FinishReason');
+const FinishReason = z.enum(['length', 'eos_token', 'stop_sequence']).openapi('FinishReason');
 
 const WireSeed = z
   .union([nonNegativeInt, z.string()])
@@ -50,7 +50,7 @@ const AlternativeToken = z
   .object({ id: nonNegativeInt, text: z.string(), logprob: z.number() })
   .openapi('AlternativeToken');
 
-export const InputToken = z
+const InputToken = z
   .object({ id: nonNegativeInt, text: z.string(), logprob: z.number().nullable() })
   .openapi('InputToken');
 

@@ -18,8 +18,8 @@ import type { Tokenizer } from '../../text/tokenizer.ts';
 import { StopStringMatcher } from '../../text/stop-strings.ts';
 import type { Serving, ServingLimits } from '../serving.ts';
 
-export const EOS_ID = 2;
-export const VOCAB_SIZE = 1000;
+const EOS_ID = 2;
+const VOCAB_SIZE = 1000;
 const TIMES = { validationMs: 1, queueMs: 2, inferenceMs: 30, timeToFirstTokenMs: 10 };
 
 export interface FakeHooks {
@@ -97,7 +97,7 @@ export class FakeGenerator implements Generator {
   }
 }
 
-export function wordsOf(text: string): string[] {
+function wordsOf(text: string): string[] {
   return text.match(/\s*\S+\s*$|\s*\S+|\s+/g) ?? [];
 }
 
