@@ -8,7 +8,7 @@ import type { KvCache } from '../engine/kv-cache.ts';
 import type { Runner, StepResult, StepShare } from '../engine/runner.ts';
 import type { Sampler } from '../engine/sampling/sampler.ts';
 import type { SamplingParams } from '../engine/sampling/params.ts';
-import type { Sequence } from '../engine/sequence.ts';
+import type { Sequence, SequenceAdvance } from '../engine/sequence.ts';
 import { planStep } from './plan.ts';
 import type { RunningRequest } from './running-request.ts';
 
@@ -163,7 +163,7 @@ export class Scheduler {
       const advance = advances[i]!;
       const request = bySequence.get(sequence)!;
       if (advance instanceof Error) request.fail(advance);
-      else request.advance(advance);
+      else advanceRow(request, advance);
     }
   }
 
@@ -171,5 +171,14 @@ export class Scheduler {
   #leave(): void {
     for (const { request, sequence } of this.#running) if (request.isFinished) this.#parts.kv.give(sequence.span);
     this.#running = this.#running.filter(({ request }) => !request.isFinished);
+  }
+}
+
+/** A fault in making text of one row's token concerns that row alone. */
+function advanceRow(request: RunningRequest, advance: SequenceAdvance): void {
+  try {
+    request.advance(advance);
+  } catch (error) {
+    request.fail(error);
   }
 }

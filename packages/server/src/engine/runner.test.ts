@@ -1,0 +1,245 @@
+import assert from 'node:assert/strict';
+import { after, before, describe, it } from 'node:test';
+import fc from 'fast-check';
+import { liveHandles } from '../base/handles.ts';
+import { Random } from '../testing/random.ts';
+import { Setting, type AdapterInPlace } from '../testing/setting.ts';
+import { Runner } from './runner.ts';
+import { GREEDY, type SamplingParams } from './sampling/params.ts';
+import { isPlainGreedy, Sampler } from './sampling/sampler.ts';
+import { SamplingScratch } from './sampling/scratch.ts';
+import { TokenHistory } from './sampling/token-history.ts';
+import { Sequence, type ChosenToken } from './sequence.ts';
+
+const VOCAB_SIZE = 264;
+const WATERMARK = { gamma: 0.5, delta: 2 };
+const TOLERANCE = 1e-5;
+
+const ADAPTERS = [
+  { rank: 4, alpha: 8, targets: ['q_proj', 'v_proj'] },
+  { rank: 4, targets: ['q_proj', 'v_proj'] },
+  { rank: 9, ranks: { v_proj: 2 }, targets: ['q_proj', 'v_proj'] },
+  { rank: 3, targets: ['k_proj', 'o_proj', 'gate_proj', 'down_proj', 'lm_head'] },
+];
+
+interface Plan {
+  readonly prompt: readonly number[];
+  readonly adapter: number;
+  readonly sampling: SamplingParams;
+  readonly alternatives: number;
+  readonly promptLogprobs: boolean;
+  readonly newTokens: number;
+  readonly joinsAt: number;
+  readonly chunkLen: number;
+}
+
+interface Outcome {
+  readonly chosen: ChosenToken[];
+  readonly promptLogprobs: number[];
+}
+
+const PLAIN = { adapter: -1, sampling: GREEDY, alternatives: 0, promptLogprobs: false, joinsAt: 0, chunkLen: 64 };
+
+const plan: fc.Arbitrary<Plan> = fc.record({
+  prompt: fc.integer({ min: 1, max: 20 }).map((length) => new Random(length * 31).integers(length, VOCAB_SIZE)),
+  adapter: fc.integer({ min: -1, max: ADAPTERS.length - 1 }),
+  sampling: fc.constantFrom(
+    GREEDY,
+    { ...GREEDY, doSample: true, temperature: 0.8, topK: 40, seed: 5n },
+    {
+      ...{ ...GREEDY, repetitionPenalty: 1.2 },
+    },
+  ),
+  alternatives: fc.constantFrom(0, 3),
+  promptLogprobs: fc.boolean(),
+  newTokens: fc.integer({ min: 1, max: 5 }),
+  joinsAt: fc.nat(4),
+  chunkLen: fc.integer({ min: 1, max: 12 }),
+});
+
+describe('Runner', () => {
+  let setting: Setting;
+  let runner: Runner;
+  const adapters: AdapterInPlace[] = [];
+  const scratch = new SamplingScratch(VOCAB_SIZE);
+
+  before(async () => {
+    setting = await Setting.open();
+    runner = new Runner(setting.backend, setting.model.decoder, setting.kv);
+    for (const [i, options] of ADAPTERS.entries()) adapters.push(await setting.loadAdapter(options, i));
+  });
+  after(() => {
+    setting.dispose();
+    assert.deepEqual(liveHandles(), {});
+  });
+
+  function start(of: Plan): { readonly sequence: Sequence; readonly history: TokenHistory } {
+    const history = new TokenHistory(of.prompt);
+    const span = setting.kv.take(of.prompt.length + of.newTokens - 1);
+    assert.ok(span);
+    const sequence = new Sequence({
+      history,
+      span,
+      adapter: adapters[of.adapter]?.slot,
+      sampler: new Sampler(of.sampling, { vocabSize: VOCAB_SIZE, watermark: WATERMARK, scratch }),
+      isPlainGreedy: isPlainGreedy(of.sampling),
+      alternatives: of.alternatives,
+      promptLogprobs: of.promptLogprobs,
+    });
+    return { sequence, history };
+  }
+
+  /** Runs the plans side by side, each from the step at which it joins to its last token. */
+  async function run(plans: readonly Plan[]): Promise<Outcome[]> {
+    const outcomes: Outcome[] = plans.map(() => ({ chosen: [], promptLogprobs: [] }));
+    const started = new Map<number, ReturnType<typeof start>>();
+    const isDone = (i: number): boolean => outcomes[i]!.chosen.length === plans[i]!.newTokens;
+    for (let step = 0; !plans.every((_, i) => isDone(i)); step++) {
+      for (const [i, of] of plans.entries()) if (of.joinsAt === step) started.set(i, start(of));
+      const running = [...started].filter(([i]) => !isDone(i));
+      const shares = running.map(([i, { sequence }]) => ({ sequence, tokenCount: plans[i]!.chunkLen }));
+      if (shares.length === 0) continue;
+      const { advances } = await runner.step(shares);
+      for (const [at, [i, { sequence, history }]] of running.entries()) {
+        const advance = advances[at]!;
+        assert.ok(!(advance instanceof Error), String(advance));
+        outcomes[i]!.promptLogprobs.push(...advance.promptLogprobs);
+        if (advance.chosen === undefined) continue;
+        outcomes[i]!.chosen.push(advance.chosen);
+        history.push(advance.chosen.id);
+        if (isDone(i)) setting.kv.give(sequence.span);
+      }
+      setting.kv.checkIntegrity();
+    }
+    assert.equal(setting.kv.usedCount, 0);
+    return outcomes;
+  }
+
+  it('gives each sequence what it gets alone, whoever joins and leaves', async () => {
+    await fc.assert(
+      fc.asyncProperty(fc.array(plan, { minLength: 1, maxLength: 6 }), async (plans) => {
+        const together = await run(plans);
+        for (const [i, of] of plans.entries()) {
+          const [alone] = await run([{ ...of, joinsAt: 0, chunkLen: 64 }]);
+          assertSame(together[i]!, alone!);
+        }
+      }),
+      { seed: 1, numRuns: 25 },
+    );
+  });
+
+  it('gives prompt log-probabilities that are the log-softmax of every row, for any chunks', async () => {
+    const prompt = new Random(9).integers(17, VOCAB_SIZE);
+    for (const adapter of [-1, 0, 3]) {
+      const rows = await setting.logitsOf(prompt, adapters[adapter], 400);
+      const expected = prompt.slice(1).map((token, i) => logSoftmax(rows[i]!)[token]!);
+      for (const chunkLen of [1, 2, 5, 16, 17, 64]) {
+        const [{ promptLogprobs, chosen } = assert.fail()] = await run([
+          { ...PLAIN, prompt, adapter, promptLogprobs: true, newTokens: 2, chunkLen },
+        ]);
+        assertNear(promptLogprobs, expected);
+        assert.equal(chosen[0]!.id, argmax(rows.at(-1)!));
+      }
+    }
+  });
+
+  it('chooses greedily by the log-softmax of the last row, reduced by the device or not', async () => {
+    const prompt = new Random(4).integers(6, VOCAB_SIZE);
+    const logprobs = logSoftmax((await setting.logitsOf(prompt, undefined, 400)).at(-1)!);
+    const best = argmax(logprobs);
+    for (const alternatives of [0, 4]) {
+      const [outcome] = await run([{ ...PLAIN, prompt, alternatives, newTokens: 1 }]);
+      const [chosen] = outcome!.chosen;
+      assert.equal(chosen!.id, best);
+      assertNear([chosen!.logprob], [logprobs[best]!]);
+      const ranked = [...logprobs.keys()].sort((a, b) => logprobs[b]! - logprobs[a]!).slice(0, alternatives);
+      assert.deepEqual(
+        chosen!.alternatives.map(({ id }) => id),
+        ranked,
+      );
+    }
+  });
+
+  it('fails a row that is not finite, and no other', async () => {
+    const healthy = { ...PLAIN, prompt: [1, 2, 3], newTokens: 1 };
+    const [expected] = await run([healthy]);
+    const poisoned = new Runner(
+      {
+        runStep: async (...args) => {
+          const output = await setting.backend.runStep(...args);
+          const rowOf = (segment: number, row: number): Float32Array =>
+            segment === 1 ? new Float32Array(VOCAB_SIZE).fill(NaN) : output.logits(segment, row);
+          const best = (segment: number, row: number): { id: number; logprob: number } =>
+            segment === 1 ? { id: 0, logprob: NaN } : output.best(segment, row);
+          return { logits: rowOf, best, times: output.times };
+        },
+      },
+      setting.model.decoder,
+      setting.kv,
+    );
+    for (const broken of [healthy, { ...healthy, alternatives: 2 }, { ...healthy, promptLogprobs: true }]) {
+      const sequences = [healthy, broken, healthy].map((of) => start(of).sequence);
+      const { advances } = await poisoned.step(sequences.map((sequence) => ({ sequence, tokenCount: 64 })));
+      assert.ok(advances[1] instanceof Error && /finite/.test(advances[1].message));
+      for (const advance of [advances[0]!, advances[2]!]) {
+        assert.ok(!(advance instanceof Error));
+        assert.equal(advance.chosen?.id, expected!.chosen[0]!.id);
+      }
+      for (const { span } of sequences) setting.kv.give(span);
+    }
+  });
+
+  it('counts what a sequence has yet to compute', async () => {
+    const { sequence, history } = start({ ...PLAIN, prompt: [4, 5, 6, 7, 8], newTokens: 3 });
+    const state = (): unknown[] => [sequence.isPrefilling, sequence.pendingLen];
+    assert.deepEqual(state(), [true, 5]);
+    await runner.step([{ sequence, tokenCount: 3 }]);
+    assert.deepEqual(state(), [true, 2]);
+    const { advances } = await runner.step([{ sequence, tokenCount: 3 }]);
+    assert.deepEqual(state(), [false, 0]);
+    const [advance] = advances;
+    assert.ok(advance !== undefined && !(advance instanceof Error) && advance.chosen);
+    history.push(advance.chosen.id);
+    assert.deepEqual(state(), [false, 1]);
+    setting.kv.give(sequence.span);
+  });
+
+  it('reports how long a step took', async () => {
+    const { sequence } = start({ ...PLAIN, prompt: [4, 5, 6], newTokens: 1 });
+    const { times, samplingMs } = await runner.step([{ sequence, tokenCount: 3 }]);
+    for (const ms of [times.buildMs, times.computeMs, samplingMs]) assert.ok(ms >= 0);
+    setting.kv.give(sequence.span);
+  });
+});
+
+function assertSame(actual: Outcome, expected: Outcome): void {
+  const idsOf = ({ chosen }: Outcome): unknown =>
+    chosen.map(({ id, alternatives }) => [id, alternatives.map((token) => token.id)]);
+  const scoresOf = ({ chosen, promptLogprobs }: Outcome): number[] => [
+    ...promptLogprobs,
+    ...chosen.flatMap(({ logprob, alternatives }) => [logprob, ...alternatives.map((token) => token.logprob)]),
+  ];
+  assert.deepEqual(idsOf(actual), idsOf(expected));
+  assertNear(scoresOf(actual), scoresOf(expected));
+}
+
+/** Relative to the larger of the value and 1, which is what a difference of logits costs. */
+function assertNear(actual: readonly number[], expected: readonly number[]): void {
+  assert.equal(actual.length, expected.length);
+  for (const [i, value] of expected.entries()) {
+    const error = Math.abs(actual[i]! - value) / Math.max(1, Math.abs(value));
+    assert.ok(error <= TOLERANCE, `value ${i} is ${actual[i]}, not ${value}`);
+  }
+}
+
+function logSoftmax(logits: ArrayLike<number>): number[] {
+  const values = Array.from(logits);
+  const peak = Math.max(...values);
+  const sum = values.reduce((total, value) => total + Math.exp(value - peak), 0);
+  return values.map((value) => value - peak - Math.log(sum));
+}
+
+function argmax(values: ArrayLike<number>): number {
+  const list = Array.from(values);
+  return list.indexOf(Math.max(...list));
+}

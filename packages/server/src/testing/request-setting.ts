@@ -1,0 +1,195 @@
+/**
+ * A tiny model that answers requests, without HTTP: intake, scheduler, adapters and tokenizer over a watched backend.
+ * Ends with a check that nothing is left behind.
+ */
+
+import assert from 'node:assert/strict';
+import { mkdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { AdapterStore } from '../adapters/adapter-store.ts';
+import { liveHandles } from '../base/handles.ts';
+import { Runner } from '../engine/runner.ts';
+import { GREEDY } from '../engine/sampling/params.ts';
+import { Sampler } from '../engine/sampling/sampler.ts';
+import { SamplingScratch } from '../engine/sampling/scratch.ts';
+import { Intake, type IntakeLimits } from '../scheduler/intake.ts';
+import type {
+  FinishReason,
+  GeneratedToken,
+  Generation,
+  GenerationRequest,
+  GenerationResult,
+} from '../scheduler/request.ts';
+import { Scheduler, type SchedulerLimits, type StepMethod, type StepReport } from '../scheduler/scheduler.ts';
+import { openSources } from '../sources/registry.ts';
+import type { Source } from '../sources/source.ts';
+import { openTokenizer } from '../text/hf-tokenizer.ts';
+import type { Tokenizer } from '../text/tokenizer.ts';
+import { Setting, type SettingOptions } from './setting.ts';
+import { EOS } from './tiny-model.ts';
+import { WatchedBackend } from './watched-backend.ts';
+
+export interface RequestSettingOptions extends Omit<SettingOptions, 'wrap'> {
+  readonly limits?: Partial<IntakeLimits & SchedulerLimits>;
+  readonly maxResident?: number;
+  /** Stands between the engine and the tokenizer. */
+  readonly wrapTokenizer?: (tokenizer: Tokenizer) => Tokenizer;
+}
+
+/** What a caller got: tokens, then a result or an error. */
+export interface Answer {
+  readonly tokens: readonly GeneratedToken[];
+  readonly result: GenerationResult | undefined;
+  readonly error: unknown;
+}
+
+const DEFAULTS = {
+  maxConcurrentRequests: 64,
+  maxInputLength: 120,
+  maxTotalTokens: 128,
+  maxBatchSize: 8,
+  maxBatchPrefillTokens: 64,
+};
+
+export class RequestSetting {
+  readonly engine: Setting;
+  readonly backend: WatchedBackend;
+  readonly tokenizer: Tokenizer;
+  readonly adapters: AdapterStore;
+  readonly scheduler: Scheduler;
+  readonly intake: Intake;
+  readonly admitted: number[] = [];
+  readonly reports: StepReport[] = [];
+  readonly failedSteps: StepMethod[] = [];
+  readonly loadedMs: number[] = [];
+  failedLoads = 0;
+
+  private constructor(engine: Setting, backend: WatchedBackend, tokenizer: Tokenizer, options: RequestSettingOptions) {
+    this.engine = engine;
+    this.backend = backend;
+    this.tokenizer = tokenizer;
+    const { vocabSize } = engine.model.description.decoder;
+    const limits = { ...DEFAULTS, vocabSize, ...options.limits };
+    const adapterRoot = join(engine.root, 'adapters');
+    mkdirSync(adapterRoot, { recursive: true });
+    this.adapters = new AdapterStore({
+      sources: openSources({ adapterRoot, hub: elsewhere(adapterRoot) }),
+      loader: engine.loader,
+      baseIdentity: 'tiny float32',
+      maxResident: options.maxResident ?? 8,
+      onLoaded: (durationMs) => this.loadedMs.push(durationMs),
+      onLoadFailed: () => this.failedLoads++,
+    });
+    const scratch = new SamplingScratch(vocabSize);
+    const watermark = { gamma: 0.5, delta: 2 };
+    this.scheduler = new Scheduler({
+      runner: new Runner(backend, engine.model.decoder, engine.kv),
+      kv: engine.kv,
+      limits,
+      makeSampler: (params) => new Sampler(params, { vocabSize, watermark, scratch }),
+      observer: {
+        onAdmit: (count) => this.admitted.push(count),
+        onStep: (report) => {
+          this.reports.push(report);
+          engine.kv.checkIntegrity();
+        },
+        onStepFailure: (method) => this.failedSteps.push(method),
+      },
+    });
+    this.intake = new Intake({
+      limits,
+      tokenizer,
+      eosTokenIds: new Set([EOS]),
+      scheduler: this.scheduler,
+      adapters: this.adapters,
+    });
+  }
+
+  static async open(options: RequestSettingOptions = {}): Promise<RequestSetting> {
+    let watched: WatchedBackend | undefined;
+    const wrap = (backend: ConstructorParameters<typeof WatchedBackend>[0]): WatchedBackend =>
+      (watched = new WatchedBackend(backend));
+    const engine = await Setting.open({ ...options, wrap });
+    const opened = await openTokenizer(join(engine.root, 'model'));
+    const tokenizer = options.wrapTokenizer ? options.wrapTokenizer(opened) : opened;
+    return new RequestSetting(engine, watched!, tokenizer, options);
+  }
+
+  generate(
+    request: Partial<GenerationRequest>,
+    signal: AbortSignal = new AbortController().signal,
+  ): Promise<Generation> {
+    return this.intake.generate({ ...REQUEST, ...request }, signal);
+  }
+
+  /** Asks and reads to the end. */
+  async answer(request: Partial<GenerationRequest>, signal?: AbortSignal): Promise<Answer> {
+    try {
+      return await readAnswer(await this.generate(request, signal));
+    } catch (error) {
+      return { tokens: [], result: undefined, error };
+    }
+  }
+
+  /** A reference to a random adapter that lies in the adapter root, not loaded yet. */
+  adapter(...args: Parameters<Setting['writeAdapter']>): NonNullable<GenerationRequest['adapter']> {
+    return { id: this.engine.writeAdapter(...args).id, source: 'local' };
+  }
+
+  async dispose(): Promise<void> {
+    await this.scheduler.close();
+    this.engine.kv.checkIntegrity();
+    assert.equal(this.engine.kv.usedCount, 0, 'every cell came back');
+    await this.adapters.dispose();
+    await this.tokenizer.dispose();
+    this.engine.dispose();
+    assert.deepEqual(liveHandles(), {});
+  }
+}
+
+export const REQUEST: GenerationRequest = {
+  prompt: { text: 'The cat had' },
+  addSpecialTokens: true,
+  adapter: undefined,
+  sampling: GREEDY,
+  maxNewTokens: 5,
+  stop: [],
+  ignoreEos: true,
+  truncate: undefined,
+  promptLogprobs: false,
+  alternatives: 0,
+};
+
+/** Reads a generation to its end, and checks that it has one end at most. */
+export async function readAnswer({ events }: Generation): Promise<Answer> {
+  const tokens: GeneratedToken[] = [];
+  let result: GenerationResult | undefined;
+  try {
+    for await (const event of events) {
+      assert.equal(result, undefined, 'nothing comes after the end');
+      if (event.kind === 'token') tokens.push(event.token);
+      else result = event.result;
+    }
+    assert.ok(result, 'the events end with a result');
+    return { tokens, result, error: undefined };
+  } catch (error) {
+    return { tokens, result, error };
+  }
+}
+
+export function finishReason({ result, error }: Answer): FinishReason {
+  assert.equal(error, undefined, String(error));
+  return result!.finishReason;
+}
+
+/** A source with the local adapters under other ids: `copy-of/x` is the folder `x`. */
+function elsewhere(adapterRoot: string): Source {
+  return {
+    name: 'hub',
+    resolve: async (id) => {
+      const folder = join(adapterRoot, id.replace('copy-of/', ''));
+      return { id, folder, root: adapterRoot, revision: undefined };
+    },
+    list: async () => [],
+  };
+}
