@@ -43,7 +43,7 @@ export function prepareFiles(bench: BenchOptions, adapters: readonly AdapterReci
 export async function openBenchEngine(bench: BenchOptions, folder: string): Promise<BenchEngine> {
   const adapterRoot = join(bench.cache, modelName(bench), 'adapters');
   const options = serveOptions(bench, folder, adapterRoot);
-  const recorder = new StepRecorder(options.threads.value);
+  const recorder = new StepRecorder((options.threads ?? options.cores.value));
   const engine = await openEngine({
     options,
     modelId: modelName(bench),

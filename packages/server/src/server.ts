@@ -23,6 +23,7 @@ import type { ServeOptions } from './config/options.ts';
 import { openEngine, type Engine, type EngineObserver } from './serving/engine.ts';
 import { defaultAdapter, makeServing } from './serving/http.ts';
 import { estimateModelMemory } from './serving/memory-estimate.ts';
+import { chooseThreads } from './serving/threads.ts';
 import { metricsObserver, watchEngine } from './serving/metrics-observer.ts';
 import { openHub } from './sources/hub.ts';
 import { resolveModel } from './sources/model.ts';
@@ -81,7 +82,7 @@ export async function describeEngine(options: ServeOptions): Promise<EngineDescr
     version,
     variant: variant ?? 'unknown',
     features: [],
-    threads: options.threads,
+    threads: chooseThreads(options.threads, options.cores, undefined),
   };
 }
 

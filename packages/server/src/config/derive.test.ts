@@ -73,9 +73,10 @@ test("the cache folder is where the Hub's other clients have it", () => {
   assert.equal(folder({}), join(homedir(), '.cache', 'huggingface', 'hub'));
 });
 
-test('threads are as asked, else the cores allowed, with the reason', () => {
-  assert.deepEqual(options(['--demo', '--threads', '3']).threads, { value: 3, because: 'asked for by --threads' });
-  assert.deepEqual(options(['--demo']).threads, coresAllowed());
+test('threads stay as asked, beside the cores allowed with their reason', () => {
+  assert.equal(options(['--demo', '--threads', '3']).threads, 3);
+  assert.equal(options(['--demo']).threads, undefined);
+  assert.deepEqual(options(['--demo']).cores, coresAllowed());
 });
 
 test('what the environment says about the Hub is taken over, and a token only from there', () => {

@@ -25,7 +25,7 @@ export function deriveOptions(given: GivenOptions, env: Environment, needs: Need
     ...given,
     ...splitRevision(given),
     ...hubSettings(env),
-    threads: given.threads === undefined ? coresAllowed() : { value: given.threads, because: 'asked for by --threads' },
+    cores: coresAllowed(),
     adapterSource,
     defaultAdapterSource: given.defaultAdapterSource ?? adapterSource,
     huggingfaceHubCache: given.huggingfaceHubCache ?? hubCacheFolder(env),

@@ -82,7 +82,7 @@ export const OPTIONS = {
 
   threads: {
     ...integer(1, 1024),
-    derived: 'the cores that this process may use',
+    derived: 'the cores that this process may use, fewer for small models',
     group: 'Engine',
     help: 'Threads that compute a step',
   },
@@ -226,7 +226,7 @@ export type GivenOptions = OptionValues<typeof OPTIONS>;
 
 /** What is derived from the machine, the environment or other options where it was not given. */
 interface DerivedOptions extends HubSettings {
-  readonly threads: CoreCount;
+  readonly cores: CoreCount;
   readonly adapterSource: AdapterSource;
   readonly defaultAdapterSource: AdapterSource;
   readonly huggingfaceHubCache: string;

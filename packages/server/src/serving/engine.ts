@@ -23,6 +23,8 @@ import type { Sources } from '../sources/source.ts';
 import type { Progress } from '../telemetry/progress.ts';
 import { openTokenizer } from '../text/hf-tokenizer.ts';
 import type { Tokenizer } from '../text/tokenizer.ts';
+import { chooseThreads } from './threads.ts';
+import { openModelTensors } from '../weights/tensor-folder.ts';
 import { deriveLimits, kvBytesPerToken, kvShape, type DerivedLimits } from './limits.ts';
 
 export interface EngineObserver extends SchedulerObserver {
@@ -55,7 +57,8 @@ export interface Engine {
 
 export async function openEngine(parts: EngineParts): Promise<Engine> {
   const { options, modelId, folder } = parts;
-  const { ggmlPath: path, threads, matmulPrecision: precision } = options;
+  const { ggmlPath: path, matmulPrecision: precision } = options;
+  const threads = chooseThreads(options.threads, options.cores, modelBytes(folder));
   const backend: Backend = new GgmlBackend({ path, threads: threads.value, precision });
   const model = await loadModel(backend, parts);
   const tokenizer = await openTokenizer(folder, chatTemplateOption(options));
@@ -122,6 +125,12 @@ function startScheduler(
     makeSampler: (params) => new Sampler(params, { vocabSize, watermark, scratch }),
     observer,
   });
+}
+
+function modelBytes(folder: string): number {
+  const file = openModelTensors(folder);
+  file.dispose();
+  return file.byteLength;
 }
 
 async function loadModel(backend: Backend, { options, modelId, folder, progress }: EngineParts): Promise<BaseModel> {
