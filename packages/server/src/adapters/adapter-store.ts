@@ -4,7 +4,7 @@
  */
 
 import { LRUCache } from 'lru-cache';
-import { LoraxError } from '../base/errors.ts';
+import { untilAborted } from '../base/until-aborted.ts';
 import type { AdapterReference, AdapterSource } from '../scheduler/request.ts';
 import type { ResolvedFolder, Sources } from '../sources/source.ts';
 import { adapterFiles, contentHash, fingerprint } from './adapter-files.ts';
@@ -49,7 +49,7 @@ export class AdapterStore {
   /** By generation, least recently used first. */
   readonly #entries = new Map<string, Entry>();
   readonly #generations = new LRUCache<string, string>({ max: KNOWN_FOLDERS });
-  #waiting: (() => void)[] = [];
+  readonly #waiting = new Set<() => void>();
 
   constructor(options: AdapterStoreOptions) {
     this.#options = options;
@@ -66,7 +66,7 @@ export class AdapterStore {
     const generation = await this.#identify(folder, signal);
     const entry = await this.#leaseEntry(generation, folder, source, signal);
     try {
-      return this.#lease(entry, await entry.loading);
+      return this.#lease(entry, await untilAborted(entry.loading, signal));
     } catch (error) {
       this.#release(entry);
       throw error;
@@ -99,6 +99,7 @@ export class AdapterStore {
     signal: AbortSignal,
   ): Promise<Entry> {
     for (;;) {
+      signal.throwIfAborted();
       const known = this.#entries.get(generation);
       if (known) {
         // Map keeps insertion order, so re-insertion marks the entry as the most recently used.
@@ -116,10 +117,14 @@ export class AdapterStore {
     const entry: Entry = { loading: this.#load(generation, folder, source), resident: undefined, leaseCount: 1 };
     this.#entries.set(generation, entry);
     entry.loading.then(
-      (resident) => (entry.resident = resident),
+      (resident) => {
+        entry.resident = resident;
+        // Whoever wanted it may be gone by now, and then it is in the way of others.
+        if (entry.leaseCount === 0) this.#wakeAll();
+      },
       () => {
         this.#entries.delete(generation);
-        this.#wakeOne();
+        this.#wakeAll();
       },
     );
     return entry;
@@ -162,26 +167,21 @@ export class AdapterStore {
 
   #release(entry: Entry): void {
     entry.leaseCount--;
-    if (entry.leaseCount === 0) this.#wakeOne();
+    if (entry.leaseCount === 0) this.#wakeAll();
   }
 
-  #wakeOne(): void {
-    this.#waiting.shift()?.();
+  /** In order of arrival: one may take the place, and others may want the adapter that comes into it. */
+  #wakeAll(): void {
+    const waiting = [...this.#waiting];
+    this.#waiting.clear();
+    for (const wake of waiting) wake();
   }
 
   /** Settles when a place may have become free, or rejects with the signal's reason. */
-  #someRelease(signal: AbortSignal): Promise<void> {
-    return new Promise((resolve, reject) => {
-      const wake = (): void => {
-        signal.removeEventListener('abort', abort);
-        resolve();
-      };
-      const abort = (): void => {
-        this.#waiting = this.#waiting.filter((other) => other !== wake);
-        reject(signal.reason ?? new LoraxError('INCOMPLETE_GENERATION'));
-      };
-      signal.addEventListener('abort', abort, { once: true });
-      this.#waiting.push(wake);
-    });
+  async #someRelease(signal: AbortSignal): Promise<void> {
+    let wake = (): void => undefined;
+    const woken = new Promise<void>((resolve) => (wake = resolve));
+    this.#waiting.add(wake);
+    await untilAborted(woken, signal).finally(() => this.#waiting.delete(wake));
   }
 }

@@ -1,5 +1,7 @@
 /** One piece of work per key at a time, however many wait for it. It is aborted when nobody waits any more. */
 
+import { untilAborted } from '../base/until-aborted.ts';
+
 interface Job<T> {
   readonly result: Promise<T>;
   readonly controller: AbortController;
@@ -39,17 +41,4 @@ export class SharedJobs<T> {
 
 async function settled(job: Job<unknown>): Promise<void> {
   await job.result.catch(() => undefined);
-}
-
-async function untilAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
-  let onAbort: (() => void) | undefined;
-  const aborted = new Promise<never>((_, reject) => {
-    onAbort = () => reject(signal.reason);
-    signal.addEventListener('abort', onAbort, { once: true });
-  });
-  try {
-    return await Promise.race([work, aborted]);
-  } finally {
-    if (onAbort !== undefined) signal.removeEventListener('abort', onAbort);
-  }
 }
