@@ -19,7 +19,7 @@ AUTHORS = {
     "wells": "H. G. Wells", "wilde": "Oscar Wilde", "austen": "Jane Austen", "carroll": "Lewis Carroll",
     "doyle": "Arthur Conan Doyle", "melville": "Herman Melville", "shakespeare": "William Shakespeare", "stoker": "Bram Stoker",
 }
-SMALL_WORDS = {"of", "and", "the", "or", "it", "in", "to"}
+SMALL_WORDS = {"of", "and", "the", "or", "in"}
 
 CARD = """\
 # @lorax/demo-model
@@ -43,7 +43,8 @@ show what an adapter does. The base is `lorax-demo/base`; each adapter names it 
 
 {adapters}
 
-All were trained with PEFT and stored in bfloat16, except `doyle`, which keeps its magnitudes' precision in float32. `scale` is what multiplies BA.
+All were trained with PEFT and stored in bfloat16, except `doyle`, which keeps its magnitudes' precision in float32.
+`scale` is what multiplies BA.
 
 ## Perplexity
 
@@ -53,7 +54,8 @@ stored, computed in float32. Every adapter is measured on every author:
 
 {perplexity}
 
-On its own text each adapter lowers the base's perplexity: {gains}.
+On its own text each adapter lowers the base's perplexity:
+{gains}.
 
 ## Samples
 
@@ -95,8 +97,8 @@ the weights upcast from the files, and the margin of each over the runner-up. A 
 
 ## Limits
 
-It writes sentences, not plots: people and places drift, phrases repeat, and it knows nothing of the world but what these books
-say of it. Text is ASCII English of the nineteenth century, with that century's views. It follows no instructions and is for
+It writes sentences, not plots: people and places drift, phrases repeat, a long sentence may lose its grammar and a rare word its
+spelling. It knows nothing of the world but what these books say of it. Text is ASCII English of the nineteenth century, with that century's views. It follows no instructions and is for
 demonstrations and tests.
 """
 
