@@ -43,7 +43,7 @@ export function prepareFiles(bench: BenchOptions, adapters: readonly AdapterReci
 export async function openBenchEngine(bench: BenchOptions, folder: string): Promise<BenchEngine> {
   const adapterRoot = join(bench.cache, modelName(bench), 'adapters');
   const options = serveOptions(bench, folder, adapterRoot);
-  const recorder = new StepRecorder((options.threads ?? options.cores.value));
+  const recorder = new StepRecorder();
   const engine = await openEngine({
     options,
     modelId: modelName(bench),
@@ -55,7 +55,7 @@ export async function openBenchEngine(bench: BenchOptions, folder: string): Prom
   return { engine, recorder, options };
 }
 
-export function modelName({ shape, dtype }: BenchOptions): string {
+function modelName({ shape, dtype }: BenchOptions): string {
   return `random-${shape.name}-${dtype}`;
 }
 

@@ -10,6 +10,7 @@ import { adapterId, type AdapterRecipe } from './random-adapter.ts';
 import { machineText, summaryTable, type Reporter } from './report.ts';
 import { measure, type Run } from './run.ts';
 import { adaptersOf, comparedScenarios, furtherScenarios, type Scenario } from './scenario.ts';
+import { parameterCount } from './shapes.ts';
 import { summarise } from './summary.ts';
 import { checkTargets, targetText } from './targets.ts';
 
@@ -36,9 +37,10 @@ export async function compareScenarios(options: BenchOptions, reporter: Reporter
 function announce(options: BenchOptions, { engine }: BenchEngine, reporter: Reporter): void {
   const machine = describeMachine(engine.backend.description);
   const { shape, dtype, precision, scenarios, cache } = options;
+  const billions = (parameterCount(shape) / 1e9).toFixed(2);
   reporter.say(machineText(machine));
   reporter.say(
-    `${shape.name} ${dtype}, matmul precision ${precision}, rank ${scenarios.rank}, prompts of ${scenarios.promptLen}, ` +
+    `${shape.name} (${billions} B parameters) ${dtype}, matmul precision ${precision}, rank ${scenarios.rank}, prompts of ${scenarios.promptLen}, ` +
       `${scenarios.newTokens} new tokens, ${options.repeat} rounds; load average ${loadAverage().toFixed(1)}`,
   );
   reporter.say(`random model and adapters are kept in ${cache}\n`);
@@ -83,7 +85,7 @@ async function runRounds(
 function runOnce({ bench, server }: Place, scenario: Scenario, round: number): Promise<Run> {
   const { engine, recorder } = bench;
   const { vocabSize } = engine.model.description.decoder;
-  return measure(recorder, scenario, round, async () => {
+  return measure(bench, scenario, round, async () => {
     const loaded = scenario.loads && recorder.nextDecode().then(() => loadAdapters(bench, [scenario.loads!]));
     const streams =
       scenario.over === 'http'

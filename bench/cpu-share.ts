@@ -10,21 +10,25 @@ const US_PER_MS = 1000;
 
 export class CpuShare {
   readonly #threads: number;
-  #cpuMs = 0;
-  #wallMs = 0;
+  #cpuMs = processCpuMs();
+  #wallMs = performance.now();
 
   constructor(threads: number) {
     this.#threads = threads;
   }
 
-  /** Whether it did since the last call. */
+  /** Whether it had since the last call, or since it was made. */
   isUndisturbed(): boolean {
-    const { user, system } = process.cpuUsage();
-    const cpuMs = (user + system) / US_PER_MS;
+    const cpuMs = processCpuMs();
     const wallMs = performance.now();
     const share = (cpuMs - this.#cpuMs) / ((wallMs - this.#wallMs) * this.#threads);
     this.#cpuMs = cpuMs;
     this.#wallMs = wallMs;
     return share >= UNDISTURBED_SHARE;
   }
+}
+
+function processCpuMs(): number {
+  const { user, system } = process.cpuUsage();
+  return (user + system) / US_PER_MS;
 }

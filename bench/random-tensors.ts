@@ -23,7 +23,7 @@ export class RandomWords {
     this.#state = seed;
   }
 
-  fill(words: Uint32Array, random: number, fixed: number): void {
+  write(words: Uint32Array, random: number, fixed: number): void {
     let x = this.#state;
     for (let i = 0; i < words.length; i++) {
       x ^= x << 13;
@@ -53,7 +53,7 @@ function* randomChunks(
 ): Generator<Uint8Array, void, undefined> {
   const chunk = new Uint32Array(Math.min(CHUNK_WORDS, Math.ceil(byteLength / 4)));
   for (let left = byteLength; left > 0; left -= chunk.byteLength) {
-    words.fill(chunk, random, fixed);
+    words.write(chunk, random, fixed);
     yield new Uint8Array(chunk.buffer, 0, Math.min(left, chunk.byteLength));
   }
 }

@@ -41,8 +41,8 @@ export function summaryTable(summaries: readonly Summary[]): string {
 }
 
 export function spreadText({ median, least, most }: Spread): string {
-  const range = least === most ? '' : ` (${least.toFixed(2)}-${most.toFixed(2)})`;
-  return `${median.toFixed(2)}${range}`;
+  const range = least === most || Number.isNaN(median) ? '' : ` (${least.toFixed(2)}-${most.toFixed(2)})`;
+  return `${numberText(median, 2)}${range}`;
 }
 
 /** The first column is text, the others are numbers. */
@@ -57,22 +57,27 @@ export function table(rows: readonly (readonly string[])[]): string {
 function summaryRow(summary: Summary): string[] {
   const { scenario, split, ratio, loopDelay } = summary;
   const isPrompts = scenario.about === 'prompts';
-  const rate = (value: number): string => value.toFixed(1);
+  const rate = (value: number): string => numberText(value, 1);
   return [
     scenario.name,
     rate(summary.promptTokensPerSecond),
     isPrompts ? '' : rate(summary.generatedTokensPerSecond),
     isPrompts ? '' : rate(summary.overallTokensPerSecond),
-    summary.firstTokenMs.toFixed(0),
-    split.totalMs.toFixed(1),
-    split.buildMs.toFixed(2),
-    split.computeMs.toFixed(1),
-    split.samplingMs.toFixed(2),
-    split.emissionMs.toFixed(2),
-    split.loopMs.toFixed(2),
-    `${(100 * split.outsideShare).toFixed(1)} %`,
+    numberText(summary.firstTokenMs, 0),
+    numberText(split.totalMs, 1),
+    numberText(split.buildMs, 2),
+    numberText(split.computeMs, 1),
+    numberText(split.samplingMs, 2),
+    numberText(split.emissionMs, 2),
+    numberText(split.loopMs, 2),
+    `${numberText(100 * split.outsideShare, 1)} %`,
     `${split.undisturbedCount}/${split.stepCount}`,
     ratio === undefined ? '' : spreadText(ratio),
     ...[loopDelay.p50Ms, loopDelay.p99Ms, loopDelay.maxMs].map((value) => value.toFixed(1)),
   ];
+}
+
+/** A dash where nothing was measured: streams so short that they were never all there together. */
+function numberText(value: number, digits: number): string {
+  return Number.isNaN(value) ? '-' : value.toFixed(digits);
 }

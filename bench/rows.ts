@@ -76,7 +76,7 @@ async function loadSlots({ engine }: BenchEngine, recipes: readonly AdapterRecip
 
 /** One row for each slot, all different. */
 async function measureRows(bench: BenchEngine, precision: string, slots: readonly AdapterSlot[]): Promise<RowsResult> {
-  const cpu = new CpuShare((bench.options.threads ?? bench.options.cores.value));
+  const cpu = new CpuShare(bench.engine.backend.description.threads);
   const pairs: { readonly baseMs: number; readonly adaptersMs: number; readonly isUndisturbed: boolean }[] = [];
   const base = slots.map(() => undefined);
   await stepMs(bench, base);

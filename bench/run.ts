@@ -1,8 +1,9 @@
 /** One execution of a scenario, and what was measured while it went on. Knows not how requests are made. */
 
 import { monitorEventLoopDelay } from 'node:perf_hooks';
+import type { BenchEngine } from './bench-engine.ts';
 import type { Scenario } from './scenario.ts';
-import type { RecordedStep, StepRecorder } from './step-recorder.ts';
+import type { RecordedStep } from './step-recorder.ts';
 
 /** What one stream's caller saw. */
 export interface StreamResult {
@@ -33,12 +34,12 @@ export interface Run {
 const NS_PER_MS = 1e6;
 
 export async function measure(
-  recorder: StepRecorder,
+  { recorder, engine }: BenchEngine,
   scenario: Scenario,
   round: number,
   streamAll: () => Promise<readonly StreamResult[]>,
 ): Promise<Run> {
-  recorder.begin();
+  recorder.begin(engine.backend.description.threads);
   const delays = monitorEventLoopDelay({ resolution: 1 });
   delays.enable();
   const begun = performance.now();

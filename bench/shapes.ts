@@ -1,6 +1,7 @@
 /** The shapes that random models are made of. Knows no values and no files. */
 
 import { LoraxError } from '#server/base/errors.ts';
+import { MIN_VOCAB_SIZE } from './random-tokenizer.ts';
 
 /** A decoder of the Llama kind; the names of `config.json` in this project's spelling. */
 export interface Shape {
@@ -46,6 +47,7 @@ export function readShape(text: string): Shape {
     return value;
   });
   const [hiddenSize, layerCount, headCount, kvHeadCount, intermediateSize, vocabSize] = sizes as Sizes;
+  if (vocabSize < MIN_VOCAB_SIZE) refuse(`needs a vocabSize of at least ${MIN_VOCAB_SIZE}`);
   return shape(sizes.join('-'), hiddenSize, layerCount, headCount, kvHeadCount, intermediateSize, vocabSize);
 }
 

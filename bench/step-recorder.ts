@@ -15,22 +15,18 @@ export interface RecordedStep extends StepReport {
 }
 
 export class StepRecorder implements EngineObserver {
-  readonly #cpu: CpuShare;
+  #cpu = new CpuShare(1);
   #steps: RecordedStep[] = [];
   #loadMs: number[] = [];
   #previousEnd: number | undefined;
   #onDecode: (() => void) | undefined;
 
-  constructor(threads: number) {
-    this.#cpu = new CpuShare(threads);
-  }
-
-  /** Forgets what was recorded so far. */
-  begin(): void {
+  /** Forgets what was recorded so far. `threads` compute the steps to come. */
+  begin(threads: number): void {
     this.#steps = [];
     this.#loadMs = [];
     this.#previousEnd = undefined;
-    this.#cpu.isUndisturbed();
+    this.#cpu = new CpuShare(threads);
   }
 
   get steps(): readonly RecordedStep[] {

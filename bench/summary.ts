@@ -26,6 +26,7 @@ export interface StepSplit {
 export interface Summary {
   readonly scenario: Scenario;
   readonly runCount: number;
+  readonly generatedTokens: number;
   readonly promptTokensPerSecond: number;
   /** While every stream generates. */
   readonly generatedTokensPerSecond: number;
@@ -50,6 +51,7 @@ export function summarise(scenario: Scenario, all: readonly Run[]): Summary {
   return {
     scenario,
     runCount: runs.length,
+    generatedTokens: generatedTokens(streams),
     promptTokensPerSecond: promptRate(runs),
     generatedTokensPerSecond: (1000 * rows) / split.totalMs,
     overallTokensPerSecond: (1000 * generatedTokens(streams)) / sum(runs.map(({ wallMs }) => wallMs)),

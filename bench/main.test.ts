@@ -1,0 +1,89 @@
+import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, test } from 'node:test';
+import { fileURLToPath } from 'node:url';
+
+const MAIN = fileURLToPath(new URL('main.js', import.meta.url));
+const SHAPE = '{"hiddenSize":64,"layerCount":2,"headCount":4,"kvHeadCount":2,"intermediateSize":96,"vocabSize":320}';
+
+const folder = mkdtempSync(join(tmpdir(), 'lorax-bench-'));
+after(() => rmSync(folder, { recursive: true }));
+
+function bench(...args: readonly string[]) {
+  return spawnSync(process.execPath, [MAIN, '--cache', folder, ...args], { encoding: 'utf8' });
+}
+
+function records(file: string): Record<string, unknown>[] {
+  const lines = readFileSync(file, 'utf8').trim().split('\n');
+  return lines.map((line) => JSON.parse(line) as Record<string, unknown>);
+}
+
+test('streams of base and adapters run against the engine and through HTTP, and every token is counted', () => {
+  const json = join(folder, 'scenarios.jsonl');
+  const lengths = ['--prompt-len', '5', '--new-tokens', '16', '--repeat', '1'];
+  const { status, stdout, stderr } = bench('--shape', SHAPE, '--streams', '1,3', ...lengths, '--json', json);
+  assert.equal(status, 0, stderr);
+  for (const target of ['step over base', 'work outside the backend', 'event-loop delay p99']) {
+    assert.match(stdout, new RegExp(`^(reached|missed) .*${target}`, 'm'));
+  }
+  const scenarios = records(json).filter(({ kind }) => kind === 'scenario') as unknown as ScenarioRecord[];
+  assert.ok(scenarios.some(({ scenario }) => scenario.over === 'http'));
+  for (const { scenario, runCount, generatedTokens, split } of scenarios) {
+    assert.equal(generatedTokens, runCount * scenario.streams.length * scenario.newTokens, scenario.name);
+    // Streams this short are not always there together, and then no step counts.
+    if (split.stepCount > 0) assert.ok(split.computeMs > 0 && split.computeMs <= split.totalMs, scenario.name);
+  }
+  assert.deepEqual(
+    scenarios.flatMap(({ adapterLoadMs }) => adapterLoadMs).length,
+    1,
+    'one scenario loads an adapter while streams generate',
+  );
+});
+
+test('steps are tabulated by rows at both precisions, over the model of the run before', () => {
+  const made = readdirSync(folder);
+  const json = join(folder, 'rows.jsonl');
+  const { status, stderr } = bench('--shape', SHAPE, '--rows', '1,3', '--json', json);
+  assert.equal(status, 0, stderr);
+  const rows = records(json).filter(({ kind }) => kind === 'rows');
+  assert.deepEqual(
+    rows.map(({ precision, rows: count }) => [precision, count]),
+    [
+      ['high', 1],
+      ['high', 3],
+      ['medium', 1],
+      ['medium', 3],
+    ],
+  );
+  assert.ok(rows.every(({ baseMs, adaptersMs }) => Number(baseMs) > 0 && Number(adaptersMs) > 0));
+  assert.deepEqual(readdirSync(folder).toSorted(), [...made, 'rows.jsonl'].toSorted());
+});
+
+test('a wrong flag is named, and nothing is made', () => {
+  for (const [args, message] of [
+    [['--shape', 'huge'], /--shape: is tinyllama, demo, small or a JSON object/],
+    [['--streams', '0'], /--streams: must be a whole number/],
+    [['--dtype', 'int8'], /--dtype: must be one of bfloat16, float16, float32/],
+    [['--speed'], /--speed/],
+  ] as const) {
+    const { status, stderr, stdout } = bench(...args);
+    assert.deepEqual([status, stdout], [1, '']);
+    assert.match(stderr, message);
+  }
+});
+
+interface ScenarioRecord {
+  readonly scenario: {
+    readonly name: string;
+    readonly over: string;
+    readonly streams: readonly unknown[];
+    readonly newTokens: number;
+  };
+  readonly runCount: number;
+  readonly generatedTokens: number;
+  readonly split: { readonly stepCount: number; readonly computeMs: number; readonly totalMs: number };
+  readonly adapterLoadMs: readonly number[];
+}
