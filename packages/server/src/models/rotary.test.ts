@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { describe, it } from 'node:test';
-import { parseModelConfig, rotaryOf } from '../models/config.ts';
-import { makeRotary, ROPE_TYPES, type RopeParameters } from './rope.ts';
+import { parseModelConfig, rotaryOf } from './config.ts';
+import { makeRotary, ROPE_TYPES, type RopeParameters } from '../layers/rope.ts';
 
 interface OracleCase {
   readonly name: string;
