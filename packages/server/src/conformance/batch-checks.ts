@@ -2,8 +2,8 @@
 
 import { ALL_AT_ONCE, type Pace } from './batch-run.ts';
 import type { FolderCase } from './cases.ts';
+import type { AnsweredPrompt, CheckedModel } from './checked-model.ts';
 import { comparableRowCount, compareGreedy, compareRows, worstOf, type Answer, type Outcome } from './comparison.ts';
-import type { AnsweredPrompt, CheckedModel } from './model-checks.ts';
 import type { CheckGroup } from './report.ts';
 import { readMixedBatch } from './vectors.ts';
 

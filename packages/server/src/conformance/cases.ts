@@ -3,7 +3,7 @@
  * is named with the reason. Reads names and model types only.
  */
 
-import { existsSync, readFileSync, readdirSync } from 'node:fs';
+import { existsSync, readFileSync, readdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { MODEL_TYPES } from '../models/registry.ts';
 
@@ -119,10 +119,15 @@ function unknownFolders(root: string): SkippedCase[] {
 }
 
 function listFolders(folder: string): string[] {
-  if (!existsSync(folder)) return [];
-  const entries = readdirSync(folder, { withFileTypes: true });
-  const folders = entries.filter((entry) => entry.isDirectory());
-  return folders.map((entry) => entry.name).sort();
+  if (!isFolder(folder)) return [];
+  return readdirSync(folder)
+    .filter((name) => isFolder(join(folder, name)))
+    .sort();
+}
+
+/** Links to folders are folders too. */
+function isFolder(path: string): boolean {
+  return statSync(path, { throwIfNoEntry: false })?.isDirectory() === true;
 }
 
 function readObject(path: string): Record<string, unknown> {

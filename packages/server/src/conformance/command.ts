@@ -4,17 +4,19 @@ import { existsSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { EXIT } from '../cli/exit.ts';
-import { coresAllowed } from '../config/cores.ts';
 import type { Dtype } from '../weights/tensor-view.ts';
 import { unpackVectors } from './bundled-vectors.ts';
 import { PRECISIONS } from './precision.ts';
 import { runSuite } from './suite.ts';
 import { withTemporaryFolder } from './temporary-folder.ts';
 
+const DEFAULT_DTYPES: readonly Dtype[] = ['float32', 'bfloat16'];
+
 const USAGE = `usage: npm run conformance -- [DIR] [--dtype ${Object.keys(PRECISIONS).join('|')}] [--threads N]
 
 Compares the engine with reference vectors: those in DIR, else the full set beside the repository where there is one,
-else the ones that the repository carries. --dtype may be given several times; without it all types run.`;
+else the ones that the repository carries. --dtype may be given several times; without it ${DEFAULT_DTYPES.join(' and ')} run.
+One thread unless told: on models as small as these, more would only wait for each other.`;
 
 /** Where development machines and CI keep the full set. */
 const FULL_SET = fileURLToPath(new URL('../../../../../shared/goldens', import.meta.url));
@@ -52,8 +54,8 @@ function parseArguments(args: readonly string[]): Arguments | undefined {
       allowPositionals: true,
       options: { dtype: { type: 'string', multiple: true }, threads: { type: 'string' } },
     });
-    const dtypes = values.dtype ?? Object.keys(PRECISIONS);
-    const threads = Number(values.threads ?? coresAllowed().value);
+    const dtypes = values.dtype ?? DEFAULT_DTYPES;
+    const threads = Number(values.threads ?? 1);
     const isUsable = positionals.length < 2 && dtypes.every(isDtype) && Number.isInteger(threads) && threads > 0;
     return isUsable ? { folder: positionals[0], dtypes, threads } : undefined;
   } catch {

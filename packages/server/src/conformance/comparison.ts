@@ -5,7 +5,7 @@ import type { PromptVector } from './vectors.ts';
 
 /** The result of a check; one without a fault passes. */
 export interface Outcome {
-  /** Relative to the largest expected logit; 0 where only equality counts. */
+  /** Relative to the largest expected logit; 0 or infinity where only equality counts. */
   readonly error: number;
   readonly fault?: string;
 }
@@ -53,8 +53,8 @@ export function compareGreedy(expected: PromptVector, { rows, tokens }: Answer, 
     }
     const own = marginOf(rows[prompt.length - 1 + step]!);
     const off = Math.abs(own - margin[step]!) / (2 * peak);
-    if (!(off <= tolerance)) return differs(`step ${step}: margin ${own}, expected ${margin[step]}`);
     error = Math.max(error, off);
+    if (!(off <= tolerance)) return { error, fault: `step ${step}: margin ${own}, expected ${margin[step]}` };
   }
   return { error };
 }
@@ -100,7 +100,7 @@ function peakOf(rows: readonly Float32Array[]): number {
 }
 
 function marginOf(row: Float32Array): number {
-  const [best, second] = row.toSorted().slice(-2).reverse();
+  const [second, best] = row.toSorted().slice(-2);
   return best! - second!;
 }
 

@@ -7,31 +7,12 @@ import type { AdapterSlot } from '../backend/adapters.ts';
 import { checkBatches, checkMixedBatch } from './batch-checks.ts';
 import { ALL_AT_ONCE } from './batch-run.ts';
 import type { FolderCase, ModelCase } from './cases.ts';
-import { compareGreedy, compareRows, worstOf, type Answer, type Outcome } from './comparison.ts';
+import type { AnsweredPrompt, CheckedModel } from './checked-model.ts';
+import { compareGreedy, compareRows, worstOf, type Outcome } from './comparison.ts';
 import { EngineSession, type SessionOptions } from './engine-session.ts';
 import { checkOtherForms } from './loading-checks.ts';
 import type { CheckGroup, Report } from './report.ts';
-import { readVectors, type PromptVector } from './vectors.ts';
-
-/** A prompt to the base or to an adapter, and what the engine answered when nothing else was in the batch. */
-export interface AnsweredPrompt {
-  /** `llama/all_r8 prompt 2`. */
-  readonly name: string;
-  /** Its place among the prompts of its folder. */
-  readonly index: number;
-  readonly vector: PromptVector;
-  readonly adapter: AdapterSlot | undefined;
-  readonly alone: Answer;
-}
-
-/** A loaded model and what is known of it so far. */
-export interface CheckedModel {
-  readonly model: ModelCase;
-  readonly options: SessionOptions;
-  readonly session: EngineSession;
-  readonly adapters: Map<string, AdapterSlot>;
-  readonly answered: AnsweredPrompt[];
-}
+import { readVectors } from './vectors.ts';
 
 /** One token a step, a few that end inside every prompt, and as many as a short window. */
 const CHUNK_LENS = [1, 7, 16];

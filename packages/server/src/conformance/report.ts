@@ -15,18 +15,6 @@ export class Report {
     this.#write = write;
   }
 
-  get passedCount(): number {
-    return this.#passedCount;
-  }
-
-  get failedCount(): number {
-    return this.#failedCount;
-  }
-
-  get skippedCount(): number {
-    return this.#skippedCount;
-  }
-
   /** Runs the checks of one group and tells how they went; undefined where `runChecks` threw, which counts as a fault. */
   async group<T>(name: string, runChecks: (group: CheckGroup) => Promise<T>): Promise<T | undefined> {
     const group = new CheckGroup();
@@ -59,6 +47,7 @@ export class Report {
 
 export class CheckGroup {
   passedCount = 0;
+  /** Of the errors that can be measured. */
   worstError = 0;
   readonly faults: string[] = [];
 
@@ -66,7 +55,7 @@ export class CheckGroup {
   async check(name: string, compare: () => Outcome | Promise<Outcome>): Promise<void> {
     const outcome = await this.attempt(name, compare);
     if (outcome === undefined) return;
-    this.worstError = Math.max(this.worstError, outcome.error);
+    if (Number.isFinite(outcome.error)) this.worstError = Math.max(this.worstError, outcome.error);
     if (outcome.fault === undefined) this.passedCount++;
     else this.faults.push(`${name}: ${outcome.fault}`);
   }
