@@ -72,7 +72,7 @@ describe('a request', () => {
     assert.deepEqual([tokens, result?.finishReason, result?.generatedTokens, result?.text], [[], 'length', 0, '']);
     assert.deepEqual(
       generation.prompt.map(({ id, text }) => [id, text]),
-      [[BOS, '<bos>'], ...[...'Once'].map((text) => [text.charCodeAt(0), text])],
+      [[BOS, '<bos>'], ...Array.from('Once', (text) => [text.charCodeAt(0), text])],
     );
     assert.equal(generation.prompt[0]!.logprob, null);
     for (const [i, { id, logprob }] of generation.prompt.slice(1).entries()) {

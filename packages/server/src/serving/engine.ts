@@ -56,11 +56,22 @@ export interface Engine {
 }
 
 export async function openEngine(parts: EngineParts): Promise<Engine> {
-  const { options, modelId, folder } = parts;
+  const { options, folder } = parts;
   const { ggmlPath: path, matmulPrecision: precision } = options;
   const threads = chooseThreads(options.threads, options.cores, modelBytes(folder));
   const backend: Backend = new GgmlBackend({ path, threads: threads.value, precision });
   const model = await loadModel(backend, parts);
+  try {
+    return await assemble(backend, model, parts);
+  } catch (error) {
+    backend.dispose();
+    model.dispose();
+    throw error;
+  }
+}
+
+async function assemble(backend: Backend, model: BaseModel, parts: EngineParts): Promise<Engine> {
+  const { options, modelId, folder } = parts;
   const tokenizer = await openTokenizer(folder, chatTemplateOption(options));
   const eos = await eosTokenIds(modelId, folder, model.description.config, tokenizer.eosTokenIds);
   const { decoder, config } = model.description;

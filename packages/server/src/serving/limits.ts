@@ -1,5 +1,6 @@
-/** Limits that follow from the model and the machine where the operator set none. Pure. */
+/** Limits that follow from the model and the machine where the operator set none. Pure arithmetic. */
 
+import { LoraxError } from '../base/errors.ts';
 import type { DecoderConfig } from '../models/decoder.ts';
 import type { KvDtype, KvShape } from '../backend/kv.ts';
 
@@ -23,20 +24,34 @@ export interface DerivedLimits {
   readonly maxBatchTotalTokens: number;
 }
 
+/** Throws OPTION_INVALID where a limit that was given leaves the model no room. */
 export function deriveLimits(
   given: GivenLimits,
   maxPositions: number,
   kvBytesPerToken: number,
   freeBytes: number,
 ): DerivedLimits {
-  const maxTotalTokens = given.maxTotalTokens ?? Math.min(maxPositions, DEFAULT_CONTEXT);
+  const maxTotalTokens = given.maxTotalTokens ?? defaultContext(given, maxPositions);
+  const maxInputLength = given.maxInputLength ?? maxTotalTokens - 1;
+  if (maxInputLength >= maxTotalTokens) {
+    const reason = `${maxInputLength} must be less than --max-total-tokens, which is ${maxTotalTokens} for this model`;
+    throw new LoraxError('OPTION_INVALID', { option: '--max-input-length', reason });
+  }
   const affordable = Math.floor((freeBytes * KV_MEMORY_SHARE) / kvBytesPerToken);
   const useful = maxTotalTokens * given.maxBatchSize;
   return {
     maxTotalTokens,
-    maxInputLength: given.maxInputLength ?? maxTotalTokens - 1,
+    maxInputLength,
     maxBatchTotalTokens: given.maxBatchTotalTokens ?? Math.max(maxTotalTokens, Math.min(useful, affordable)),
   };
+}
+
+/** No more than the cells hold: a request that never fits would wait for ever, and all behind it. */
+function defaultContext(
+  { maxInputLength = 0, maxBatchTotalTokens = Infinity }: GivenLimits,
+  maxPositions: number,
+): number {
+  return Math.min(maxPositions, maxBatchTotalTokens, Math.max(DEFAULT_CONTEXT, maxInputLength + 1));
 }
 
 export function kvShape(decoder: DecoderConfig, dtype: KvDtype, cellCount: number): KvShape {

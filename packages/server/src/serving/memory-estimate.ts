@@ -66,7 +66,8 @@ function measureWeights(folder: string, dtype: Dtype | undefined): WeightMeasure
       const view = file.get(name)!;
       const count = elementCount(view.shape);
       measure.parameters += count;
-      measure.bytes += count * DTYPE_BYTES[dtype ?? view.dtype];
+      // Norms and biases are held in float32 whatever is asked for.
+      measure.bytes += count * DTYPE_BYTES[view.shape.length === 1 ? 'float32' : (dtype ?? view.dtype)];
       if (view.shape.length !== 2) continue;
       measure.stored = view.dtype;
       if (name.includes('.layers.')) measure.rankElements += view.shape[0]! + view.shape[1]!;

@@ -21,7 +21,10 @@ import { makeTinyModel, writeTinyModel, type TinyModel } from './tiny-model.ts';
 
 export interface SettingOptions {
   readonly model?: TinyModel;
-  readonly dtype?: Dtype;
+  /** How the file holds the weights; as `dtype` unless told. */
+  readonly stored?: Dtype;
+  /** How the backend holds them; undefined keeps what is stored. */
+  readonly dtype?: Dtype | undefined;
   readonly precision?: MatmulPrecision;
   /** Float32 beside float32 weights, float16 otherwise, unless told. */
   readonly kvDtype?: KvDtype;
@@ -61,14 +64,15 @@ export class Setting {
   }
 
   static async open(options: SettingOptions = {}): Promise<Setting> {
-    const { model: tiny = makeTinyModel(), dtype = 'float32', precision = 'high', cellCount = 512, wrap } = options;
+    const { model: tiny = makeTinyModel(), precision = 'high', cellCount = 512, wrap } = options;
+    const { stored = options.dtype ?? 'float32', dtype } = options;
     const root = mkdtempSync(join(tmpdir(), 'lorax-engine-'));
     const folder = join(root, 'model');
-    writeTinyModel(folder, tiny, dtype);
+    writeTinyModel(folder, tiny, stored);
     const ggml = new GgmlBackend({ path: undefined, threads: 1, precision });
     const backend = wrap ? wrap(ggml) : ggml;
     const model = await BaseModel.load(backend, { modelId: 'tiny', folder, dtype, onProgress: () => undefined });
-    const { kvDtype = dtype === 'float32' ? 'float32' : 'float16' } = options;
+    const { kvDtype = model.dtype === 'float32' ? 'float32' : 'float16' } = options;
     const kv = new KvCache(backend.createKvStore(kvShape(model.description.decoder, kvDtype, cellCount)));
     return new Setting(root, tiny, backend, model, kv);
   }

@@ -20,6 +20,7 @@ export class WatchedBackend implements Backend {
   /** Runs before each load of an adapter. */
   beforeLoad: () => Promise<void> | void = () => undefined;
   readonly steps: (readonly StepSegment[])[] = [];
+  readonly weights: Weight[] = [];
   loadCount = 0;
   unloadCount = 0;
   readonly #inner: Backend;
@@ -66,8 +67,10 @@ export class WatchedBackend implements Backend {
     this.#inner.unloadAdapter(slot);
   }
 
-  loadWeight(view: TensorView, options: WeightOptions): Promise<Weight> {
-    return this.#inner.loadWeight(view, options);
+  async loadWeight(view: TensorView, options: WeightOptions): Promise<Weight> {
+    const weight = await this.#inner.loadWeight(view, options);
+    this.weights.push(weight);
+    return weight;
   }
 
   createKvStore(shape: KvShape): KvStore {
