@@ -87,7 +87,7 @@ function linear(weights: TinyWeights, path: string, x: Vector): Vector {
   return Array.from({ length: matrix.shape[0]! }, (_, i) => dot(row(matrix, i), x) + (bias?.values[i] ?? 0));
 }
 
-export function softmax(scores: readonly number[]): Vector {
+function softmax(scores: readonly number[]): Vector {
   const peak = Math.max(...scores);
   const powers = scores.map((score) => Math.exp(score - peak));
   const sum = powers.reduce((total, power) => total + power, 0);
