@@ -26,7 +26,7 @@ export async function compareScenarios(options: BenchOptions, reporter: Reporter
   try {
     announce(options, bench, reporter);
     await loadAdapters(bench, adapters);
-    const runs = await runRounds({ bench, server, rounds: options.repeat }, compared, further);
+    const runs = await runRounds({ bench, server, rounds: options.repeat }, reporter, compared, further);
     report(scenarios, runs, reporter);
   } finally {
     await server.close();
@@ -65,6 +65,7 @@ interface Place {
 /** Every round runs the compared scenarios, back and forth so that a drift of the machine's speed cancels, and some others. */
 async function runRounds(
   place: Place,
+  reporter: Reporter,
   compared: readonly Scenario[],
   further: readonly (readonly Scenario[])[],
 ): Promise<Run[]> {
@@ -76,7 +77,9 @@ async function runRounds(
     const others = further.filter((_, index) => index % rounds === round).flat();
     for (const scenario of [...ordered, ...others]) {
       process.stderr.write(`round ${round + 1} of ${rounds}: ${scenario.name}\n`);
-      runs.push(await runOnce(place, scenario, round));
+      const run = await runOnce(place, scenario, round);
+      reporter.record('run', run);
+      runs.push(run);
     }
   }
   return runs;

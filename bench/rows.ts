@@ -15,8 +15,10 @@ import { machineText, table, type Reporter } from './report.ts';
 import { promptTokens } from './run.ts';
 import { median } from './statistics.ts';
 
-/** Steps of each kind for each number of rows. */
-const STEP_COUNT = 24;
+/** Steps of each kind for each number of rows: as many as time allows, within these bounds. */
+const LEAST_STEPS = 4;
+const MOST_STEPS = 24;
+const TIME_MS = 12_000;
 
 /** Where the rows stand in their sequences. */
 const POSITION = 256;
@@ -28,6 +30,7 @@ interface RowsResult {
   readonly adaptersMs: number;
   /** Of steps that followed each other. */
   readonly ratio: number;
+  readonly stepCount: number;
   readonly undisturbedCount: number;
 }
 
@@ -45,12 +48,16 @@ export async function tabulateRows(
     try {
       if (results.length === 0) announce(options, bench, reporter);
       const slots = await loadSlots(bench, recipes);
-      for (const rows of rowCounts) results.push(await measureRows(bench, precision, slots.slice(0, rows)));
+      for (const rows of rowCounts) {
+        const result = await measureRows(bench, precision, slots.slice(0, rows));
+        process.stderr.write(`${precision}, ${rows} rows: ${result.ratio.toFixed(3)}\n`);
+        reporter.record('rows', result);
+        results.push(result);
+      }
     } finally {
       await bench.engine.dispose();
     }
   }
-  for (const result of results) reporter.record('rows', result);
   reporter.say(rowsTable(results));
   reporter.say(`load average ${loadAverage().toFixed(1)}`);
 }
@@ -59,7 +66,7 @@ function announce({ shape, dtype, scenarios }: BenchOptions, { engine }: BenchEn
   const machine = describeMachine(engine.backend.description);
   reporter.say(machineText(machine));
   reporter.say(`${shape.name} ${dtype}, adapters of rank ${scenarios.rank} on all projections, context ${POSITION}`);
-  reporter.say(`median of ${STEP_COUNT} steps; load average ${loadAverage().toFixed(1)}\n`);
+  reporter.say(`medians; load average ${loadAverage().toFixed(1)}\n`);
   reporter.record('machine', machine);
 }
 
@@ -81,7 +88,8 @@ async function measureRows(bench: BenchEngine, precision: string, slots: readonl
   const base = slots.map(() => undefined);
   await stepMs(bench, base);
   await stepMs(bench, slots);
-  for (let step = 0; step < STEP_COUNT; step++) {
+  const deadline = performance.now() + TIME_MS;
+  while (pairs.length < MOST_STEPS && (pairs.length < LEAST_STEPS || performance.now() < deadline)) {
     cpu.isUndisturbed();
     const baseMs = await stepMs(bench, base);
     const adaptersMs = await stepMs(bench, slots);
@@ -95,6 +103,7 @@ async function measureRows(bench: BenchEngine, precision: string, slots: readonl
     baseMs: median(counted.map((pair) => pair.baseMs)),
     adaptersMs: median(counted.map((pair) => pair.adaptersMs)),
     ratio: median(counted.map((pair) => pair.adaptersMs / pair.baseMs)),
+    stepCount: pairs.length,
     undisturbedCount: undisturbed.length,
   };
 }
@@ -113,14 +122,14 @@ async function stepMs({ engine }: BenchEngine, slots: readonly (AdapterSlot | un
 
 function rowsTable(results: readonly RowsResult[]): string {
   const head = ['precision', 'rows', 'base ms', 'adapters ms', 'to base', 'ms a row', 'quiet'];
-  const body = results.map(({ precision, rows, baseMs, adaptersMs, ratio, undisturbedCount }) => [
+  const body = results.map(({ precision, rows, baseMs, adaptersMs, ratio, stepCount, undisturbedCount }) => [
     precision,
     String(rows),
     baseMs.toFixed(1),
     adaptersMs.toFixed(1),
     ratio.toFixed(3),
     (adaptersMs / rows).toFixed(1),
-    `${undisturbedCount}/${STEP_COUNT}`,
+    `${undisturbedCount}/${stepCount}`,
   ]);
   return table([head, ...body]);
 }
