@@ -2,13 +2,19 @@
 
 export type KvDtype = 'float32' | 'float16';
 
+/** What keys and values are held as. */
+export interface KvTypes {
+  readonly key: KvDtype;
+  readonly value: KvDtype;
+}
+
 export interface KvShape {
   readonly layerCount: number;
   /** Cells shared by all sequences. */
   readonly cellCount: number;
   /** `kvHeadCount * headDim`. */
   readonly width: number;
-  readonly dtype: KvDtype;
+  readonly types: KvTypes;
 }
 
 export interface KvStore {

@@ -90,7 +90,7 @@ export const OPTIONS = {
     ...choice('LEVEL', ['high', 'medium']),
     default: 'high' as const,
     group: 'Engine',
-    help: 'high keeps activations exact beside 16-bit weights; medium rounds them to 16 bits and is up to twice as fast',
+    help: 'high keeps activations and attention keys exact beside 16-bit weights; medium rounds them to 16 bits and is faster',
   },
   ggmlPath: {
     ...path('DIR'),

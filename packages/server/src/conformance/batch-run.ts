@@ -3,9 +3,10 @@
  * steps; keeps the logits of every row. Knows nothing about what is expected.
  */
 
+import { kvShape, kvTypes } from '../serving/limits.ts';
+import type { Dtype } from '../weights/tensor-view.ts';
 import type { AdapterSlot } from '../backend/adapters.ts';
 import type { Backend } from '../backend/backend.ts';
-import type { KvDtype } from '../backend/kv.ts';
 import type { StepOutput, StepSegment } from '../backend/step.ts';
 import { assert, present } from '../base/assert.ts';
 import type { BaseModel } from '../engine/base-model.ts';
@@ -42,7 +43,7 @@ export const ALL_AT_ONCE: Pace = { prefillBudget: Infinity, joinsPerStep: Infini
 export interface BatchRunParts {
   readonly backend: Backend;
   readonly model: BaseModel;
-  readonly kvDtype: KvDtype;
+  readonly dtype: Dtype;
 }
 
 interface RunningTask {
@@ -69,16 +70,15 @@ export class BatchRun {
   #running: readonly RunningTask[] = [];
   #step: RecordedStep | undefined;
 
-  constructor({ backend, model, kvDtype }: BatchRunParts, tasks: readonly Task[], pace: Pace) {
-    const { layerCount, kvHeadCount, headDim, vocabSize } = model.description.decoder;
+  constructor({ backend, model, dtype }: BatchRunParts, tasks: readonly Task[], pace: Pace) {
+    const { decoder } = model.description;
+    const { vocabSize } = decoder;
     const cellCount = countCells(tasks, pace.cellShare);
     this.#tasks = tasks;
     this.#pace = pace;
     this.#vocabSize = vocabSize;
     this.#scratch = new SamplingScratch(vocabSize);
-    this.#kv = new KvCache(
-      backend.createKvStore({ layerCount, cellCount, width: kvHeadCount * headDim, dtype: kvDtype }),
-    );
+    this.#kv = new KvCache(backend.createKvStore(kvShape(decoder, kvTypes(dtype, 'high'), cellCount)));
     const recorder: Pick<Backend, 'runStep'> = {
       runStep: async (forward, kv, segments, options) => {
         const output = await backend.runStep(forward, kv, segments, options);

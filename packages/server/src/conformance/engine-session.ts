@@ -67,11 +67,7 @@ export class EngineSession {
 
   /** Answers to the tasks, in their order, computed together as `pace` says. */
   async answer(tasks: readonly Task[], pace: Pace): Promise<Answer[]> {
-    const run = new BatchRun(
-      { backend: this.#backend, model: this.#model, kvDtype: this.#precision.kvDtype },
-      tasks,
-      pace,
-    );
+    const run = new BatchRun({ backend: this.#backend, model: this.#model, dtype: this.#precision.dtype }, tasks, pace);
     try {
       return await run.finish();
     } finally {

@@ -25,7 +25,7 @@ import { openTokenizer } from '../text/hf-tokenizer.ts';
 import type { Tokenizer } from '../text/tokenizer.ts';
 import { chooseThreads } from './threads.ts';
 import { openModelTensors } from '../weights/tensor-folder.ts';
-import { deriveLimits, kvBytesPerToken, kvShape, type DerivedLimits } from './limits.ts';
+import { deriveLimits, kvBytesPerToken, kvShape, kvTypes, type DerivedLimits } from './limits.ts';
 
 export interface EngineObserver extends SchedulerObserver {
   onAdapterLoaded(durationMs: number): void;
@@ -75,9 +75,9 @@ async function assemble(backend: Backend, model: BaseModel, parts: EngineParts):
   const tokenizer = await openTokenizer(folder, chatTemplateOption(options));
   const eos = await eosTokenIds(modelId, folder, model.description.config, tokenizer.eosTokenIds);
   const { decoder, config } = model.description;
-  const kvDtype = options.dtype === 'float32' ? 'float32' : 'float16';
-  const limits = deriveLimits(options, config.max_position_embeddings, kvBytesPerToken(decoder, kvDtype), freemem());
-  const kv = new KvCache(backend.createKvStore(kvShape(decoder, kvDtype, limits.maxBatchTotalTokens)));
+  const types = kvTypes(options.dtype, options.matmulPrecision);
+  const limits = deriveLimits(options, config.max_position_embeddings, kvBytesPerToken(decoder, types), freemem());
+  const kv = new KvCache(backend.createKvStore(kvShape(decoder, types, limits.maxBatchTotalTokens)));
   const adapters = openAdapterStore(backend, model, parts);
   const scheduler = startScheduler(backend, model, kv, parts);
   const { maxConcurrentRequests } = options;

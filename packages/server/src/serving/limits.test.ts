@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import fc from 'fast-check';
 import { LoraxError } from '../base/errors.ts';
-import { deriveLimits, kvBytesPerToken, kvShape, type GivenLimits } from './limits.ts';
+import { deriveLimits, kvBytesPerToken, kvShape, kvTypes, type GivenLimits } from './limits.ts';
 import { makeTinyModel } from '../testing/tiny-model.ts';
 import { parseModelConfig } from '../models/config.ts';
 import { decoderConfig } from '../models/family.ts';
@@ -71,8 +71,14 @@ describe('limits', () => {
 
   it('count keys and values of every layer', () => {
     const decoder = decoderConfig('m', parseModelConfig('m', makeTinyModel().config), llama);
-    assert.deepEqual(kvShape(decoder, 'float16', 7), { layerCount: 2, cellCount: 7, width: 16, dtype: 'float16' });
-    assert.equal(kvBytesPerToken(decoder, 'float16'), 2 * 2 * 16 * 2);
-    assert.equal(kvBytesPerToken(decoder, 'float32'), 2 * 2 * 16 * 4);
+    const types = { key: 'float32', value: 'float16' } as const;
+    assert.deepEqual(kvShape(decoder, types, 7), { layerCount: 2, cellCount: 7, width: 16, types });
+    assert.equal(kvBytesPerToken(decoder, types), 2 * 16 * (4 + 2));
+  });
+
+  it('round keys to float16 at precision medium only, values unless float32 is asked for', () => {
+    assert.deepEqual(kvTypes(undefined, 'high'), { key: 'float32', value: 'float16' });
+    assert.deepEqual(kvTypes('bfloat16', 'medium'), { key: 'float16', value: 'float16' });
+    assert.deepEqual(kvTypes('float32', 'medium'), { key: 'float32', value: 'float32' });
   });
 });

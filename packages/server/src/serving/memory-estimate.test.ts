@@ -9,7 +9,13 @@ import { WatchedBackend } from '../testing/watched-backend.ts';
 import type { Dtype } from '../weights/tensor-view.ts';
 import { estimateModelMemory } from './memory-estimate.ts';
 
-const LIMITS = { maxInputLength: undefined, maxTotalTokens: 64, maxBatchTotalTokens: undefined, maxBatchSize: 4 };
+const LIMITS = {
+  maxInputLength: undefined,
+  maxTotalTokens: 64,
+  maxBatchTotalTokens: undefined,
+  maxBatchSize: 4,
+  matmulPrecision: 'high',
+} as const;
 const ALL_LINEAR = ['q_proj', 'k_proj', 'v_proj', 'o_proj', 'gate_proj', 'up_proj', 'down_proj'];
 
 describe('the memory estimate', () => {

@@ -1,10 +1,9 @@
 /** How much memory a model will need before it is loaded, from its files' headers and its config. */
 
-import type { KvDtype } from '../backend/kv.ts';
 import { describeModel } from '../models/registry.ts';
 import { openModelTensors } from '../weights/tensor-folder.ts';
 import { DTYPE_BYTES, elementCount, type Dtype } from '../weights/tensor-view.ts';
-import { deriveLimits, kvBytesPerToken, type GivenLimits } from './limits.ts';
+import { deriveLimits, kvBytesPerToken, kvTypes, type GivenLimits } from './limits.ts';
 
 /** Rank of the adapter that `adapterBytes` speaks of, on every linear layer of the decoder. */
 const EXAMPLE_RANK = 16;
@@ -28,12 +27,11 @@ export async function estimateModelMemory(
   modelId: string,
   folder: string,
   dtype: Dtype | undefined,
-  limits: GivenLimits,
+  options: GivenLimits & { readonly matmulPrecision: 'high' | 'medium' },
 ): Promise<MemoryEstimate> {
   const { config, decoder } = await describeModel(modelId, folder);
-  const kvDtype: KvDtype = dtype === 'float32' ? 'float32' : 'float16';
-  const perToken = kvBytesPerToken(decoder, kvDtype);
-  const { maxTotalTokens } = deriveLimits(limits, config.max_position_embeddings, perToken, 0);
+  const perToken = kvBytesPerToken(decoder, kvTypes(dtype, options.matmulPrecision));
+  const { maxTotalTokens } = deriveLimits(options, config.max_position_embeddings, perToken, 0);
   const weights = measureWeights(folder, dtype);
   const kvBytes = perToken * maxTotalTokens;
   return {

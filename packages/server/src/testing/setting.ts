@@ -14,7 +14,7 @@ import { GgmlBackend } from '../backend/ggml/ggml-backend.ts';
 import type { MatmulPrecision } from '../backend/ggml/products.ts';
 import { BaseModel } from '../engine/base-model.ts';
 import { KvCache } from '../engine/kv-cache.ts';
-import { kvShape } from '../serving/limits.ts';
+import { kvShape, kvTypes } from '../serving/limits.ts';
 import type { Dtype } from '../weights/tensor-view.ts';
 import { makeTinyAdapter, writeTinyAdapter, type TinyAdapter, type TinyAdapterOptions } from './tiny-adapter.ts';
 import { makeTinyModel, writeTinyModel, type TinyModel } from './tiny-model.ts';
@@ -26,7 +26,7 @@ export interface SettingOptions {
   /** How the backend holds them; undefined keeps what is stored. */
   readonly dtype?: Dtype | undefined;
   readonly precision?: MatmulPrecision;
-  /** Float32 beside float32 weights, float16 otherwise, unless told. */
+  /** Of keys and values alike; as the server pairs them with the model's type unless told. */
   readonly kvDtype?: KvDtype;
   readonly cellCount?: number;
   /** Stands between the engine and ggml. */
@@ -72,8 +72,9 @@ export class Setting {
     const ggml = new GgmlBackend({ path: undefined, threads: 1, precision });
     const backend = wrap ? wrap(ggml) : ggml;
     const model = await BaseModel.load(backend, { modelId: 'tiny', folder, dtype, onProgress: () => undefined });
-    const { kvDtype = model.dtype === 'float32' ? 'float32' : 'float16' } = options;
-    const kv = new KvCache(backend.createKvStore(kvShape(model.description.decoder, kvDtype, cellCount)));
+    const { kvDtype } = options;
+    const types = kvDtype ? { key: kvDtype, value: kvDtype } : kvTypes(model.dtype, precision);
+    const kv = new KvCache(backend.createKvStore(kvShape(model.description.decoder, types, cellCount)));
     return new Setting(root, tiny, backend, model, kv);
   }
 

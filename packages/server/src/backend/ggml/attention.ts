@@ -7,7 +7,7 @@ import type { Pointer } from '../../native/ffi.ts';
 import type { AttentionShape } from '../backend.ts';
 import { GGML_TYPE } from './functions.ts';
 import type { GraphContext } from './graph-context.ts';
-import type { GgmlKvStore } from './kv-store.ts';
+import type { GgmlKvStore, KvTensors } from './kv-store.ts';
 import type { PlacedSegment, StepLayout } from './step-layout.ts';
 
 const FLOAT_BYTES = 4;
@@ -41,8 +41,8 @@ export function attend(
   const { kv, cells, layout } = inputs;
   const { ggml } = graph;
   const context = graph.claim(2);
-  graph.expand(ggml.setRows(context, kv.keys[shape.layer]!, k, cells));
-  graph.expand(ggml.setRows(context, kv.values[shape.layer]!, v, cells));
+  graph.expand(ggml.setRows(context, kv.keys.layers[shape.layer]!, k, cells));
+  graph.expand(ggml.setRows(context, kv.values.layers[shape.layer]!, v, cells));
   const width = shape.headCount * shape.headDim;
   const [only] = layout.segments;
   if (layout.segments.length === 1) {
@@ -76,10 +76,19 @@ function attendSegment(
   const queries = ggml.view3d(
     ...[context, q, headDim, rowCount, headCount, rowBytes, headDim * FLOAT_BYTES, placed.firstRow * rowBytes],
   );
-  const keys = cellView(graph, inputs.kv, inputs.kv.keys[shape.layer]!, placed, visible, shape);
-  const values = cellView(graph, inputs.kv, inputs.kv.values[shape.layer]!, placed, visible, shape);
+  const keys = cellView(graph, inputs.kv.keys, placed, visible, shape);
+  const values = cellView(graph, inputs.kv.values, placed, visible, shape);
   const mask = rowCount > 1 ? causalMask(graph, inputs, placed, visible, shape.window) : null;
-  return ggml.flashAttention(context, queries, keys, wideValues(graph, inputs.kv, values), mask, shape.scale, 0, 0);
+  return ggml.flashAttention(
+    context,
+    queries,
+    keys,
+    wideValues(graph, inputs.kv.values, values),
+    mask,
+    shape.scale,
+    0,
+    0,
+  );
 }
 
 function visibleCells({ segment }: PlacedSegment, window: number | undefined): Visible {
@@ -91,22 +100,22 @@ function visibleCells({ segment }: PlacedSegment, window: number | undefined): V
 /** `[headDim, visible cells, kvHeads]`. */
 function cellView(
   graph: GraphContext,
-  kv: GgmlKvStore,
-  tensor: Pointer,
+  { layers, elementBytes }: KvTensors,
   { segment }: PlacedSegment,
   visible: Visible,
-  { headDim, kvHeadCount }: AttentionShape,
+  { layer, headDim, kvHeadCount }: AttentionShape,
 ): Pointer {
-  const cellBytes = kv.shape.width * kv.elementBytes;
+  const headBytes = headDim * elementBytes;
+  const cellBytes = kvHeadCount * headBytes;
   const offset = (segment.firstCell + visible.first) * cellBytes;
   return graph.ggml.view3d(
-    ...[graph.claim(1), tensor, headDim, visible.length, kvHeadCount, cellBytes, headDim * kv.elementBytes, offset],
+    ...[graph.claim(1), layers[layer]!, headDim, visible.length, kvHeadCount, cellBytes, headBytes, offset],
   );
 }
 
 /** Where values are float16 ggml sums them in float16 too, at four times the error of holding them so. */
-function wideValues(graph: GraphContext, kv: GgmlKvStore, values: Pointer): Pointer {
-  if (graph.precision === 'medium' || kv.shape.dtype === 'float32') return values;
+function wideValues(graph: GraphContext, { dtype }: KvTensors, values: Pointer): Pointer {
+  if (graph.precision === 'medium' || dtype === 'float32') return values;
   return graph.ggml.cast(graph.claim(1), values, GGML_TYPE.float32);
 }
 

@@ -61,6 +61,21 @@ describe('a step', () => {
     );
   });
 
+  it('covers neighbours in one product though their rank rows lie apart', async () => {
+    const neighbours: AdapterInPlace[] = [];
+    const options = { rank: 6, ranks: { v_proj: 2 }, targets: ['v_proj', 'down_proj'] };
+    for (const seed of [1, 2, 3]) neighbours.push(await setting.loadAdapter(options, seed));
+    const segment = { position: 0, outputCount: 1, tokens: [7, 8, 9] };
+    const together = await setting.step(
+      neighbours.map(({ slot }, i) => ({ ...segment, firstCell: i * CELLS_EACH, adapter: slot })),
+    );
+    for (const [i, adapter] of neighbours.entries()) {
+      const alone = await setting.logitsOf(segment.tokens, adapter);
+      assertClose(together[i]!, alone.slice(-1), TOLERANCE, `neighbour ${i}`);
+      setting.unload(adapter);
+    }
+  });
+
   it('gives the same bits for the same rows', async () => {
     const tokens = new Random(3).integers(12, 264);
     const segments = adapters.map(({ slot }, i) => ({
