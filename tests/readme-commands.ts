@@ -1,6 +1,6 @@
 /**
  * The commands that the README shows with their output: fenced `console` blocks in which a line that begins with `$ ` is a
- * command (continued after a backslash) and what follows is its output. In the output `...` stands for anything.
+ * command, continued after a backslash or inside quotes, and what follows is its output. There `...` stands for anything.
  */
 
 export interface ShownCommand {
@@ -19,17 +19,24 @@ function commandsOf(block: string): ShownCommand[] {
     .split(/^\$ /m)
     .slice(1)
     .map((part) => {
-      const [command = ''] = /^(?:.*\\\n)*.*(?:\n|$)/.exec(part) ?? [];
-      return { command: command.trim(), output: part.slice(command.length).trim() };
+      const lines = part.split('\n');
+      const length = lines.findIndex((_, index) => isWhole(lines.slice(0, index + 1).join('\n'))) + 1;
+      return { command: lines.slice(0, length).join('\n'), output: lines.slice(length).join('\n').trim() };
     });
 }
 
-/** What differs from one answer to the next, in the same words on both sides. */
+/** Whether a shell would run it instead of asking for more. */
+function isWhole(command: string): boolean {
+  const quotes = command.split("'").length - 1;
+  return quotes % 2 === 0 && !command.endsWith('\\');
+}
+
+/** What differs from one answer, or one processor, to the next, in the same words on both sides. */
 export function withoutVarying(output: string): string {
   return output
-    .replaceAll(/"created":\s*\d+/g, '"created":0')
-    .replaceAll(/"(id)":\s*"(cmpl|chatcmpl)-[0-9a-f]+"/g, '"$1":"$2"')
-    .replaceAll(/\d+\.\d+ a second/g, '0 a second')
+    .replaceAll(/"created":\d+/g, '"created":0')
+    .replaceAll(/"(cmpl|chatcmpl)-[0-9a-f]+"/g, '"$1"')
+    .replaceAll(/"logprob":(-?[\d.e-]+)/g, (_, logprob: string) => `"logprob":${Number(logprob).toFixed(2)}`)
     .trim();
 }
 

@@ -24,7 +24,7 @@ test('npm start serves the demo model on port 3000, and the README shows curl li
 });
 
 for (const { command, output } of SHOWN) {
-  test(`the README's ${command}`, async () => {
+  test(`the README's ${command.replaceAll('\n', ' ')}`, async () => {
     assert.notEqual(output, '', 'its output is shown');
     const toServer = command.replaceAll(/https?:\/\/(?:localhost|127\.0\.0\.1):3000/g, server.url);
     const { code, stdout, stderr } = await runCommand('sh', ['-c', toServer]);
