@@ -7,7 +7,6 @@ import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
 import { readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import { pipeline } from 'node:stream/promises';
 import { checkContained } from '../sources/containment.ts';
 import type { ResolvedFolder } from '../sources/source.ts';
 
@@ -26,18 +25,14 @@ export async function fingerprint(paths: readonly string[]): Promise<string> {
   return stats.map(({ dev, ino, size, mtimeNs }, i) => `${paths[i]} ${dev} ${ino} ${size} ${mtimeNs}`).join('\n');
 }
 
-/** SHA-256 over the files' bytes and `salt`, in hexadecimal. */
+/** SHA-256 over the files' bytes and `salt`, in hexadecimal. Rejects with the signal's reason. */
 export async function contentHash(paths: readonly string[], salt: string, signal: AbortSignal): Promise<string> {
   const hash = createHash('sha256').update(salt);
   for (const path of paths) {
-    await pipeline(
-      createReadStream(path),
-      async function* absorb(chunks: AsyncIterable<Buffer>) {
-        for await (const chunk of chunks) hash.update(chunk);
-        yield* [];
-      },
-      { signal },
-    );
+    for await (const chunk of createReadStream(path)) {
+      signal.throwIfAborted();
+      hash.update(chunk as Buffer);
+    }
   }
   return hash.digest('hex');
 }

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { cpSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, it, type TestContext } from 'node:test';
+import { setTimeout as pause } from 'node:timers/promises';
 import fc from 'fast-check';
 import { LoraxError } from '../base/errors.ts';
 import { finishReason, readAnswer, RequestSetting, type RequestSettingOptions } from '../testing/request-setting.ts';
@@ -22,14 +23,14 @@ async function open(context: TestContext, options: RequestSettingOptions = {}): 
 
 const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
 
-/** Settled once enough was done for everything that can settle to have done so. */
+/** Whether it stays open for a while; what can settle has settled by then, as a rule. */
 async function isPending(promise: Promise<unknown>): Promise<boolean> {
   let pending = true;
   void promise.then(
     () => (pending = false),
     () => (pending = false),
   );
-  for (let i = 0; i < 200 && pending; i++) await turn();
+  for (let i = 0; i < 20 && pending; i++) await pause(1);
   return pending;
 }
 
@@ -192,6 +193,22 @@ describe('when all places are taken', () => {
     lease.release();
     (await behind).release();
     assert.equal(setting.backend.loadCount, 2);
+  });
+
+  it('nothing is loaded for who leaves as his turn comes', async (t) => {
+    const setting = await open(t, { maxResident: 1 });
+    const [a, b] = [1, 2].map((seed) => setting.adapter(OPTIONS, seed));
+    const lease = await setting.adapters.acquire(a!, never);
+    const leaving = new AbortController();
+    const waiting = setting.adapters.acquire(b!, leaving.signal);
+    assert.ok(await isPending(waiting));
+    lease.release();
+    leaving.abort(new Error('gone'));
+    await assert.rejects(waiting, /gone/);
+    assert.deepEqual(
+      setting.adapters.residents.map(({ id }) => id),
+      [a!.id],
+    );
   });
 
   it('who waits for a load may leave without ending it for the others', async (t) => {

@@ -261,8 +261,10 @@ describe('a caller who leaves', () => {
   it('before he is taken in is told his own reason', async (t) => {
     const setting = await open(t);
     const reason = new Error('changed my mind');
-    const { error } = await setting.answer({}, AbortSignal.abort(reason));
-    assert.equal(error, reason);
+    for (const request of [{}, { prompt: prompt(3) }]) {
+      const { error } = await setting.answer(request, AbortSignal.abort(reason));
+      assert.equal(error, reason);
+    }
     assert.deepEqual(setting.backend.steps, []);
   });
 
