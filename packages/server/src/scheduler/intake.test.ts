@@ -3,6 +3,7 @@ import { after, afterEach, before, describe, it } from 'node:test';
 import { LoraxError, type ErrorCode } from '../base/errors.ts';
 import { GREEDY } from '../engine/sampling/params.ts';
 import { finishReason, readAnswer, RequestSetting, type Answer } from '../testing/request-setting.ts';
+import { textless } from '../testing/textless.ts';
 import { BOS, EOS } from '../testing/tiny-model.ts';
 import type { GenerationRequest } from './request.ts';
 
@@ -228,6 +229,18 @@ describe('the number of requests in hand', () => {
     assertRefused(await setting.answer({}), 'OVERLOADED', /^the server already has 2 requests in hand$/);
     await Promise.all([readAnswer(first), readAnswer(second)]);
     assert.equal(finishReason(await setting.answer({})), 'length');
+    await setting.dispose();
+  });
+
+  it('counts a request once whose prompt has no text, and computes nothing for it', async () => {
+    const limits = { maxConcurrentRequests: 1 };
+    const setting = await RequestSetting.open({ limits, wrapTokenizer: textless(90) });
+    const { error } = await setting.answer({ prompt: { tokens: [90, ...bytes('after')] } });
+    assert.match(String(error), /no text for 90/);
+    const only = await setting.generate({ maxNewTokens: 100 });
+    assertRefused(await setting.answer({}), 'OVERLOADED', /already has 1 requests/);
+    await readAnswer(only);
+    assert.ok(setting.backend.steps.flat().every(({ tokens }) => tokens[0] !== 90));
     await setting.dispose();
   });
 });

@@ -70,10 +70,12 @@ export class Intake implements Generator {
     const adapter = lease?.adapter.slot;
     const accepted = { request, promptIds, maxNewTokens, adapter, receivedAt, signal, release };
     const running = new RunningRequest(accepted, tokenizer, eosTokenIds);
+    const promptText = this.#promptText(request, promptIds);
+    // Nothing may fail from here on: the scheduler gives back what was taken.
     scheduler.enqueue(running, request.sampling);
     return {
       promptTokens: promptIds.length,
-      promptText: this.#promptText(request, promptIds),
+      promptText,
       adapterGeneration: lease?.adapter.generation,
       prompt: running.prompt,
       events: running.events,

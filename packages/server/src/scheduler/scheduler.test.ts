@@ -11,6 +11,7 @@ import {
   type Answer,
   type RequestSettingOptions,
 } from '../testing/request-setting.ts';
+import { textless } from '../testing/textless.ts';
 import { until } from '../testing/until.ts';
 import { Gate } from '../testing/watched-backend.ts';
 import type { Generation, GenerationRequest } from './request.ts';
@@ -190,22 +191,7 @@ describe('a step', () => {
   });
 
   it('with a row whose text fails fails that row alone', async (t) => {
-    const setting = await open(t, {
-      wrapTokenizer: (tokenizer) => ({
-        vocabSize: tokenizer.vocabSize,
-        eosTokenIds: tokenizer.eosTokenIds,
-        hasChatTemplate: tokenizer.hasChatTemplate,
-        encode: (...args) => tokenizer.encode(...args),
-        spans: (...args) => tokenizer.spans(...args),
-        renderChat: (...args) => tokenizer.renderChat(...args),
-        isSpecial: (id) => tokenizer.isSpecial(id),
-        dispose: () => tokenizer.dispose(),
-        decode: (ids, options) => {
-          if (ids.includes(90)) throw new TypeError('no text for Z');
-          return tokenizer.decode(ids, options);
-        },
-      }),
-    });
+    const setting = await open(t, { wrapTokenizer: textless(90) });
     setting.backend.nextToken = ({ tokens }) => (tokens[0] === 66 ? 90 : 67);
     const [first, spoilt, last] = await Promise.all(
       [65, 66, 68].map((letter) => setting.answer({ prompt: prompt(3, letter), maxNewTokens: 3 })),
