@@ -73,8 +73,9 @@ const MUTATED = fc
 function changed(body: unknown, at: number, value: unknown): unknown {
   const places = placesOf(body);
   const place = places[at % (places.length + 1)];
-  if (place === undefined) return value;
-  Reflect.set(place.parent, place.key, value);
+  const fresh = structuredClone(value); // the next change may be inside it
+  if (place === undefined) return fresh;
+  Reflect.set(place.parent, place.key, fresh);
   return body;
 }
 
