@@ -6,7 +6,7 @@
 import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
 import { readdir, stat } from 'node:fs/promises';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { checkContained } from '../sources/containment.ts';
 import type { ResolvedFolder } from '../sources/source.ts';
 
@@ -25,10 +25,12 @@ export async function fingerprint(paths: readonly string[]): Promise<string> {
   return stats.map(({ dev, ino, size, mtimeNs }, i) => `${paths[i]} ${dev} ${ino} ${size} ${mtimeNs}`).join('\n');
 }
 
-/** SHA-256 over the files' bytes and `salt`, in hexadecimal. Rejects with the signal's reason. */
+/** SHA-256 over `salt` and each file's name, size and bytes, in hexadecimal. Rejects with the signal's reason. */
 export async function contentHash(paths: readonly string[], salt: string, signal: AbortSignal): Promise<string> {
   const hash = createHash('sha256').update(salt);
   for (const path of paths) {
+    const { size } = await stat(path);
+    hash.update(`\n${basename(path)} ${size}\n`);
     for await (const chunk of createReadStream(path)) {
       signal.throwIfAborted();
       hash.update(chunk as Buffer);

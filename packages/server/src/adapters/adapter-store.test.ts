@@ -97,6 +97,21 @@ describe('one adapter', () => {
     assert.equal(setting.adapters.residents.length, 2);
   });
 
+  it('whose files change while it is loaded is refused, and leaves nothing', async (t) => {
+    const setting = await open(t);
+    const reference = setting.adapter(OPTIONS);
+    const folder = join(setting.engine.root, 'adapters', reference.id);
+    setting.backend.beforeLoad = () => writeTinyAdapter(folder, makeTinyAdapter(setting.engine.tiny, OPTIONS, 99));
+    await assert.rejects(
+      setting.adapters.acquire(reference, never),
+      (error: unknown) =>
+        error instanceof LoraxError && error.code === 'ADAPTER_INVALID' && /changed/.test(error.message),
+    );
+    assert.deepEqual([setting.backend.loadCount, setting.backend.unloadCount], [1, 1]);
+    setting.backend.beforeLoad = () => undefined;
+    (await setting.adapters.acquire(reference, never)).release();
+  });
+
   it('is the same generation where its files were only touched', async (t) => {
     const setting = await open(t);
     const reference = setting.adapter(OPTIONS, 5);

@@ -4,6 +4,7 @@
  */
 
 import { LRUCache } from 'lru-cache';
+import { LoraxError } from '../base/errors.ts';
 import { untilAborted } from '../base/until-aborted.ts';
 import type { AdapterReference, AdapterSource } from '../scheduler/request.ts';
 import type { ResolvedFolder, Sources } from '../sources/source.ts';
@@ -134,13 +135,27 @@ export class AdapterStore {
   async #load(generation: string, folder: ResolvedFolder, source: AdapterSource): Promise<ResidentAdapter> {
     const begun = performance.now();
     try {
-      const loaded = await this.#options.loader.load(folder.folder, folder.id, new AbortController().signal);
+      const { signal } = new AbortController();
+      const loaded = await this.#options.loader.load(folder.folder, folder.id, signal);
+      await this.#checkUnchanged(generation, folder, loaded, signal);
       this.#options.onLoaded(performance.now() - begun);
       return { ...loaded, generation, id: folder.id, source };
     } catch (error) {
       this.#options.onLoadFailed();
       throw error;
     }
+  }
+
+  /** A file that was replaced between being hashed and being read would be resident under a content it does not have. */
+  async #checkUnchanged(
+    generation: string,
+    folder: ResolvedFolder,
+    loaded: LoadedAdapter,
+    signal: AbortSignal,
+  ): Promise<void> {
+    if ((await this.#identify(folder, signal).catch(() => undefined)) === generation) return;
+    this.#options.loader.unload(loaded);
+    throw new LoraxError('ADAPTER_INVALID', { adapterId: folder.id, reason: 'its files changed while it was loaded' });
   }
 
   /** Evicts the least recently used idle adapter where all places are taken; false while every one is in use. */

@@ -15,7 +15,7 @@ test('health answers 200 without a body, and 503 with the reason', async () => {
     assert.equal(await response.text(), '');
     assert.equal(await status(app.request(path, { method: 'HEAD' })), 200);
   }
-  const checkHealth = () => {
+  const checkHealth = async () => {
     throw new LoraxError('UNHEALTHY', { reason: 'the step loop stopped' });
   };
   const response = await testApp({ checkHealth }).app.request('/health');

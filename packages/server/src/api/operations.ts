@@ -9,8 +9,8 @@ export const HEALTH_PATHS = ['/', '/health', '/ping'];
 
 export function addOperationRoutes(app: OpenAPIHono, { serving, metrics }: ApiContext): void {
   for (const path of HEALTH_PATHS) {
-    app.get(path, (c) => {
-      serving.checkHealth();
+    app.get(path, async (c) => {
+      await serving.checkHealth();
       return c.body(null, 200);
     });
   }

@@ -50,6 +50,6 @@ export interface Serving {
   /** The body of `/info`. */
   info(): Readonly<Record<string, unknown>>;
   listAdapters(): readonly ServedAdapter[];
-  /** Throws `UNHEALTHY` where the model cannot answer. */
-  checkHealth(): void;
+  /** Rejects with `UNHEALTHY` where the model cannot answer. */
+  checkHealth(): Promise<void>;
 }

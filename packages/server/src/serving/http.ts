@@ -3,7 +3,8 @@
 import { LoraxError } from '../base/errors.ts';
 import type { Serving, ServedAdapter } from '../api/serving.ts';
 import type { ServeOptions } from '../config/options.ts';
-import type { AdapterReference } from '../scheduler/request.ts';
+import { GREEDY } from '../engine/sampling/params.ts';
+import type { AdapterReference, GenerationRequest } from '../scheduler/request.ts';
 import type { Engine } from './engine.ts';
 
 /** The body limit of LoRAX's HTTP framework. */
@@ -22,7 +23,7 @@ export interface ServingFacts {
 
 export function makeServing(engine: Engine, facts: ServingFacts): Serving {
   const { options, revision } = facts;
-  const { model, limits, tokenizer, generator, scheduler } = engine;
+  const { model, limits, tokenizer, generator } = engine;
   const createdAt = Math.floor(Date.now() / 1000);
   return {
     generator,
@@ -48,13 +49,33 @@ export function makeServing(engine: Engine, facts: ServingFacts): Serving {
     defaultAdapter: defaultAdapter(options),
     info: () => serverInfo(engine, facts),
     listAdapters: () => withGenerations(engine, facts.listedAdapters),
-    checkHealth: () => {
-      if (scheduler.lastFailure !== undefined) {
-        throw new LoraxError('UNHEALTHY', { reason: 'the last step failed' }, { cause: scheduler.lastFailure });
-      }
-    },
+    checkHealth: () => checkHealth(engine),
   };
 }
+
+/** While steps succeed there is nothing to do; after a failure one token tells whether the model answers again. */
+export async function checkHealth({ scheduler, generator }: Pick<Engine, 'scheduler' | 'generator'>): Promise<void> {
+  if (scheduler.lastFailure === undefined) return;
+  try {
+    const { events } = await generator.generate(PROBE, new AbortController().signal);
+    for await (const event of events) if (event.kind === 'end') return;
+  } catch (cause) {
+    throw new LoraxError('UNHEALTHY', { reason: 'the last step failed, and so did another try' }, { cause });
+  }
+}
+
+const PROBE: GenerationRequest = {
+  prompt: { tokens: [0] },
+  addSpecialTokens: false,
+  adapter: undefined,
+  sampling: GREEDY,
+  maxNewTokens: 1,
+  stop: [],
+  ignoreEos: true,
+  truncate: undefined,
+  promptLogprobs: false,
+  alternatives: 0,
+};
 
 /** The adapter of `--adapter-id`. */
 export function defaultAdapter({ adapterId, adapterSource }: ServeOptions): AdapterReference | undefined {

@@ -139,7 +139,7 @@ export function fakeServing(overrides: Partial<Serving> = {}): Serving & { reado
     defaultAdapter: undefined,
     info: () => ({ model_id: 'demo/base', max_total_tokens: FAKE_LIMITS.maxTotalTokens }),
     listAdapters: () => [{ id: 'org/poet', source: 'local', generation: 'abc123', createdAt: 1_700_000_100 }],
-    checkHealth: () => undefined,
+    checkHealth: () => Promise.resolve(),
     ...overrides,
     generator: (overrides.generator as FakeGenerator | undefined) ?? new FakeGenerator(),
   };

@@ -36,7 +36,10 @@ export class TensorContext {
   /** Gives every tensor its memory, with whatever it holds. Returns the bytes taken. */
   allocate(bufferType: Pointer): number {
     const buffer = this.#ggml.allocTensors(this.#context, bufferType);
-    if (!buffer) throw new LoraxError('OUT_OF_MEMORY', { what: 'tensors' });
+    if (!buffer) {
+      this.dispose();
+      throw new LoraxError('OUT_OF_MEMORY', { what: 'tensors' });
+    }
     this.#buffer = buffer;
     return this.#ggml.bufferSize(buffer);
   }
