@@ -5,7 +5,8 @@ import { describe, test } from 'node:test';
 import { liveHandles } from './base/handles.ts';
 import { readServe } from './config/testing.ts';
 import { GREEDY } from './engine/sampling/params.ts';
-import type { AdapterReference, Generator } from './scheduler/request.ts';
+import type { AdapterReference } from './base/adapter-reference.ts';
+import type { Generator } from './scheduler/request.ts';
 import { loadEngine } from './server.ts';
 import { createLogger } from './telemetry/log.ts';
 

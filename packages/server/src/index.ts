@@ -17,9 +17,8 @@ export type { AdapterSite } from './adapters/site.ts';
 export { ERRORS, LoraxError } from './base/errors.ts';
 export type { ErrorCode, ErrorSpec } from './base/errors.ts';
 export type { SamplingParams } from './engine/sampling/params.ts';
+export type { AdapterReference, AdapterSource } from './base/adapter-reference.ts';
 export type {
-  AdapterReference,
-  AdapterSource,
   GeneratedToken,
   Generation,
   GenerationEvent,

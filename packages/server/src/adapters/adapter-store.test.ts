@@ -9,7 +9,7 @@ import { finishReason, readAnswer, RequestSetting, type RequestSettingOptions } 
 import { makeTinyAdapter, writeTinyAdapter, type TinyAdapterOptions } from '../testing/tiny-adapter.ts';
 import { until } from '../testing/until.ts';
 import { Gate } from '../testing/watched-backend.ts';
-import type { AdapterReference } from '../scheduler/request.ts';
+import type { AdapterReference } from '../base/adapter-reference.ts';
 import type { AdapterLease } from './adapter-store.ts';
 
 const OPTIONS: TinyAdapterOptions = { rank: 4, targets: ['q_proj', 'v_proj'] };

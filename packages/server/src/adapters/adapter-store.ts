@@ -6,7 +6,7 @@
 import { LRUCache } from 'lru-cache';
 import { LoraxError } from '../base/errors.ts';
 import { untilAborted } from '../base/until-aborted.ts';
-import type { AdapterReference, AdapterSource } from '../scheduler/request.ts';
+import type { AdapterReference, AdapterSource } from '../base/adapter-reference.ts';
 import type { ResolvedFolder, Sources } from '../sources/source.ts';
 import { adapterFiles, contentHash, fingerprint } from './adapter-files.ts';
 import type { AdapterLoader, LoadedAdapter } from './adapter-loader.ts';

@@ -1,7 +1,7 @@
 /** Which adapter a body asks for. Knows nothing about where adapters are or whether this one exists. */
 
 import type { Context } from 'hono';
-import type { AdapterReference, AdapterSource } from '../scheduler/request.ts';
+import type { AdapterReference, AdapterSource } from '../base/adapter-reference.ts';
 import type { Serving } from './serving.ts';
 
 /** LoRAX's name for the bare base, which stays within reach beside a default adapter. */

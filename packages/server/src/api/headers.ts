@@ -1,7 +1,7 @@
 /** LoRAX's response headers (behaviour spec 1.7). Whatever a caller chose is escaped, so that no id can break a header. */
 
 import type { Context } from 'hono';
-import type { AdapterReference } from '../scheduler/request.ts';
+import type { AdapterReference } from '../base/adapter-reference.ts';
 import type { Answer } from './answer.ts';
 import { present } from '../base/assert.ts';
 import type { ServedModel } from './serving.ts';

@@ -1,6 +1,7 @@
 /** What the HTTP layer needs from the rest of the server. It knows no engine, queue or file: only these interfaces. */
 
-import type { AdapterReference, AdapterSource, Generator } from '../scheduler/request.ts';
+import type { AdapterReference, AdapterSource } from '../base/adapter-reference.ts';
+import type { Generator } from '../scheduler/request.ts';
 import type { Tokenizer } from '../text/tokenizer.ts';
 
 export interface ServingLimits {

@@ -1,6 +1,6 @@
 /** What a freshly started server tells a person to try: lines that can be pasted into a POSIX shell as they are. */
 
-import type { AdapterSource } from '../scheduler/request.ts';
+import type { AdapterSource } from '../base/adapter-reference.ts';
 
 export interface Served {
   readonly url: string;

@@ -5,7 +5,7 @@
 
 import { hostname } from 'node:os';
 
-import type { AdapterSource } from '../scheduler/request.ts';
+import type { AdapterSource } from '../base/adapter-reference.ts';
 import type { CoreCount } from './cores.ts';
 import type { HubSettings } from './hub-settings.ts';
 import type { OptionTable, OptionValues } from './option-spec.ts';

@@ -6,7 +6,8 @@
 import { invalidField, LoraxError } from '../base/errors.ts';
 import type { AdapterLease } from '../adapters/adapter-store.ts';
 import type { Tokenizer } from '../text/tokenizer.ts';
-import type { AdapterReference, Generation, GenerationRequest, Generator } from './request.ts';
+import type { AdapterReference } from '../base/adapter-reference.ts';
+import type { Generation, GenerationRequest, Generator } from './request.ts';
 import { RunningRequest } from './running-request.ts';
 import type { Scheduler } from './scheduler.ts';
 

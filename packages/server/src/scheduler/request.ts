@@ -1,14 +1,7 @@
 /** A validated generation request, and what comes back for it. Shared by the HTTP layer, the command line and the scheduler. */
 
+import type { AdapterReference } from '../base/adapter-reference.ts';
 import type { SamplingParams } from '../engine/sampling/params.ts';
-
-export type AdapterSource = 'hub' | 'local' | 's3' | 'pbase';
-
-export interface AdapterReference {
-  readonly id: string;
-  readonly source: AdapterSource;
-  readonly apiToken?: string;
-}
 
 export interface GenerationRequest {
   readonly prompt: { readonly text: string } | { readonly tokens: readonly number[] };

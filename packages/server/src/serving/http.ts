@@ -4,7 +4,8 @@ import { LoraxError } from '../base/errors.ts';
 import type { Serving, ServedAdapter } from '../api/serving.ts';
 import type { ServeOptions } from '../config/options.ts';
 import { GREEDY } from '../engine/sampling/params.ts';
-import type { AdapterReference, GenerationRequest } from '../scheduler/request.ts';
+import type { AdapterReference } from '../base/adapter-reference.ts';
+import type { GenerationRequest } from '../scheduler/request.ts';
 import type { Engine } from './engine.ts';
 
 /** The body limit of LoRAX's HTTP framework. */

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 
-import type { AdapterSource } from '../scheduler/request.ts';
+import type { AdapterSource } from '../base/adapter-reference.ts';
 import { openHub } from './hub.ts';
 import { openSources } from './registry.ts';
 import { ADAPTER_FILES } from './testing/conformance.ts';

@@ -1,7 +1,7 @@
 /** The sources of this server by the name that requests use. A source that is not served says which ones are. */
 
 import { invalidField } from '../base/errors.ts';
-import type { AdapterSource } from '../scheduler/request.ts';
+import type { AdapterSource } from '../base/adapter-reference.ts';
 import { openLocal } from './local.ts';
 import type { Source, Sources } from './source.ts';
 

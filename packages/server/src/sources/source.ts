@@ -3,7 +3,7 @@
  * mean, and nothing about who may load what afterwards.
  */
 
-import type { AdapterSource } from '../scheduler/request.ts';
+import type { AdapterSource } from '../base/adapter-reference.ts';
 
 export interface ResolveOptions {
   /** The caller's token, sent to the source's own origin only. Undefined asks as anybody. */
