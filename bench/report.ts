@@ -34,7 +34,8 @@ const SUMMARY_HEAD = [
 
 /**
  * Rates in tokens a second, times in milliseconds. `outside` is the share of a step in which the device does not compute,
- * `quiet` the steps during which nobody else used the cores.
+ * `quiet` the steps during which nobody else used the cores; where there are enough of them the others do not count.
+ * `to base` compares steps near the fastest of each round: median of the rounds, least and most.
  */
 export function summaryTable(summaries: readonly Summary[]): string {
   return table([SUMMARY_HEAD, ...summaries.map(summaryRow)]);

@@ -13,7 +13,7 @@ import type { BenchOptions } from './options.ts';
 import { adapterId, type AdapterRecipe } from './random-adapter.ts';
 import { machineText, table, type Reporter } from './report.ts';
 import { promptTokens } from './run.ts';
-import { median } from './statistics.ts';
+import { nearFastest } from './statistics.ts';
 
 /** Steps of each kind for each number of rows: as many as time allows, within these bounds. */
 const LEAST_STEPS = 4;
@@ -28,7 +28,6 @@ interface RowsResult {
   readonly rows: number;
   readonly baseMs: number;
   readonly adaptersMs: number;
-  /** Of steps that followed each other. */
   readonly ratio: number;
   readonly stepCount: number;
   readonly undisturbedCount: number;
@@ -66,7 +65,7 @@ function announce({ shape, dtype, scenarios }: BenchOptions, { engine }: BenchEn
   const machine = describeMachine(engine.backend.description);
   reporter.say(machineText(machine));
   reporter.say(`${shape.name} ${dtype}, adapters of rank ${scenarios.rank} on all projections, context ${POSITION}`);
-  reporter.say(`medians; load average ${loadAverage().toFixed(1)}\n`);
+  reporter.say(`near the fastest of up to ${MOST_STEPS} steps; load average ${loadAverage().toFixed(1)}\n`);
   reporter.record('machine', machine);
 }
 
@@ -95,16 +94,12 @@ async function measureRows(bench: BenchEngine, precision: string, slots: readonl
     const adaptersMs = await stepMs(bench, slots);
     pairs.push({ baseMs, adaptersMs, isUndisturbed: cpu.isUndisturbed() });
   }
-  const undisturbed = pairs.filter((pair) => pair.isUndisturbed);
-  const counted = undisturbed.length > 0 ? undisturbed : pairs;
+  const baseMs = nearFastest(pairs.map((pair) => pair.baseMs));
+  const adaptersMs = nearFastest(pairs.map((pair) => pair.adaptersMs));
   return {
-    precision,
-    rows: slots.length,
-    baseMs: median(counted.map((pair) => pair.baseMs)),
-    adaptersMs: median(counted.map((pair) => pair.adaptersMs)),
-    ratio: median(counted.map((pair) => pair.adaptersMs / pair.baseMs)),
+    ...{ precision, rows: slots.length, baseMs, adaptersMs, ratio: adaptersMs / baseMs },
     stepCount: pairs.length,
-    undisturbedCount: undisturbed.length,
+    undisturbedCount: pairs.filter((pair) => pair.isUndisturbed).length,
   };
 }
 

@@ -3,7 +3,7 @@
 import { present } from '#server/base/assert.ts';
 import type { LoopDelay, Run, StreamResult } from './run.ts';
 import type { Scenario } from './scenario.ts';
-import { median, spread, sum, type Spread } from './statistics.ts';
+import { median, nearFastest, spread, sum, type Spread } from './statistics.ts';
 import type { RecordedStep } from './step-recorder.ts';
 
 /** Medians in milliseconds, over undisturbed steps where there are enough. */
@@ -34,7 +34,7 @@ export interface Summary {
   readonly overallTokensPerSecond: number;
   readonly firstTokenMs: number;
   readonly split: StepSplit;
-  /** Median step over the baseline's in the same round; undefined without a baseline. */
+  /** Step over the baseline's in the same round; undefined without a baseline. */
   readonly ratio: Spread | undefined;
   readonly loopDelay: LoopDelay;
   readonly adapterLoadMs: readonly number[];
@@ -120,5 +120,5 @@ function ratioTo(baseline: string | undefined, runs: readonly Run[], all: readon
 /** Prompts are cut into steps as they happen to arrive, so only their sum compares. */
 function stepMs(run: Run): number {
   const steps = countedSteps(run);
-  return run.scenario.about === 'prompts' ? sum(steps.map(({ totalMs }) => totalMs)) : splitOf(steps).totalMs;
+  return run.scenario.about === 'prompts' ? sum(steps.map(wholeMs)) : nearFastest(steps.map(wholeMs));
 }
