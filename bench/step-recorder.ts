@@ -51,7 +51,7 @@ export class StepRecorder implements EngineObserver {
     if (step.method === 'decode') this.#onDecode?.();
   }
 
-  onAdapterLoaded(durationMs: number): void {
+  onAdapterLoaded(_adapter: unknown, durationMs: number): void {
     this.#loadMs.push(durationMs);
   }
 

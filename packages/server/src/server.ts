@@ -45,7 +45,7 @@ interface Place {
 export async function startServer(options: ServeOptions, deps: StartDependencies): Promise<RunningServer> {
   const { model, sources } = await findModel(options, deps);
   const metrics = createMetrics(metricLimits(options));
-  const observer = metricsObserver(metrics);
+  const observer = metricsObserver(metrics, deps.log);
   const engine = await openWith(options, deps, { model, sources }, observer);
   try {
     watchEngine(metrics, engine);

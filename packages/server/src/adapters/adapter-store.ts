@@ -41,7 +41,7 @@ export interface AdapterStoreOptions {
   /** Part of every generation: the same adapter over another base is another one. */
   readonly baseIdentity: string;
   readonly maxResident: number;
-  readonly onLoaded: (durationMs: number) => void;
+  readonly onLoaded: (adapter: ResidentAdapter, durationMs: number) => void;
   readonly onLoadFailed: () => void;
 }
 
@@ -138,8 +138,9 @@ export class AdapterStore {
       const { signal } = new AbortController();
       const loaded = await this.#options.loader.load(folder.folder, folder.id, signal);
       await this.#checkUnchanged(generation, folder, loaded, signal);
-      this.#options.onLoaded(performance.now() - begun);
-      return { ...loaded, generation, id: folder.id, source };
+      const resident = { ...loaded, generation, id: folder.id, source };
+      this.#options.onLoaded(resident, performance.now() - begun);
+      return resident;
     } catch (error) {
       this.#options.onLoadFailed();
       throw error;

@@ -5,7 +5,7 @@
 
 import { freemem } from 'node:os';
 import { AdapterLoader } from '../adapters/adapter-loader.ts';
-import { AdapterStore } from '../adapters/adapter-store.ts';
+import { AdapterStore, type ResidentAdapter } from '../adapters/adapter-store.ts';
 import type { Backend } from '../backend/backend.ts';
 import { GgmlBackend } from '../backend/ggml/ggml-backend.ts';
 import type { ServeOptions } from '../config/options.ts';
@@ -28,7 +28,7 @@ import { openModelTensors } from '../weights/tensor-folder.ts';
 import { deriveLimits, kvBytesPerToken, kvShape, kvTypes, type DerivedLimits } from './limits.ts';
 
 export interface EngineObserver extends SchedulerObserver {
-  onAdapterLoaded(durationMs: number): void;
+  onAdapterLoaded(adapter: ResidentAdapter, durationMs: number): void;
   onAdapterLoadFailed(): void;
 }
 
@@ -115,7 +115,7 @@ function openAdapterStore(backend: Backend, model: BaseModel, parts: EngineParts
     loader,
     baseIdentity: `${model.id} ${model.dtype}`,
     maxResident: options.maxActiveAdapters,
-    onLoaded: (durationMs) => observer.onAdapterLoaded(durationMs),
+    onLoaded: (adapter, durationMs) => observer.onAdapterLoaded(adapter, durationMs),
     onLoadFailed: () => observer.onAdapterLoadFailed(),
   });
 }

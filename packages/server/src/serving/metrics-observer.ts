@@ -1,11 +1,12 @@
-/** Feeds what the engine tells about itself into the metrics. */
+/** Feeds what the engine tells about itself into the metrics, and each adapter's load report into the log. */
 
+import type { Logger } from '../telemetry/log.ts';
 import type { Metrics } from '../telemetry/metrics.ts';
 import type { Engine, EngineObserver } from './engine.ts';
 
 const MS_PER_SECOND = 1000;
 
-export function metricsObserver(metrics: Metrics): EngineObserver {
+export function metricsObserver(metrics: Metrics, log: Logger): EngineObserver {
   return {
     onAdmit: (admittedCount) => metrics.batchNextSize.observe(admittedCount),
     onStep: ({ method, totalMs }) => {
@@ -17,7 +18,12 @@ export function metricsObserver(metrics: Metrics): EngineObserver {
       metrics.batchInferenceCount.inc({ method });
       metrics.batchInferenceFailure.inc({ method });
     },
-    onAdapterLoaded: (durationMs) => metrics.adapterLoadDuration.observe(durationMs / MS_PER_SECOND),
+    onAdapterLoaded: ({ id, source, generation, slot, report }, durationMs) => {
+      metrics.adapterLoadDuration.observe(durationMs / MS_PER_SECOND);
+      const { byteLength } = slot;
+      log.info({ id, source, generation, byteLength, base: report.baseModel.verdict }, 'adapter loaded');
+      log.debug({ generation, report }, 'load report');
+    },
     onAdapterLoadFailed: () => metrics.adapterLoadFailure.inc(),
   };
 }

@@ -77,7 +77,7 @@ export class RequestSetting {
       loader: engine.loader,
       baseIdentity: 'tiny float32',
       maxResident: options.maxResident ?? 8,
-      onLoaded: (durationMs) => this.loadedMs.push(durationMs),
+      onLoaded: (_, durationMs) => this.loadedMs.push(durationMs),
       onLoadFailed: () => this.failedLoads++,
     });
     const scratch = new SamplingScratch(vocabSize);
