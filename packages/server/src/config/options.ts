@@ -137,7 +137,8 @@ export const OPTIONS = {
   },
   maxBatchPrefillTokens: {
     ...integer(1, MANY),
-    default: 512,
+    // A step's rows wait for its prompts, and a core computes some ten prompt tokens of a 1 B model in a second.
+    default: 128,
     group: 'Limits',
     help: 'Prompt tokens in one step; longer prompts take several steps',
   },
