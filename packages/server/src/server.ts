@@ -12,13 +12,8 @@ import type { ServedAdapter } from './api/serving.ts';
 import { present } from './base/assert.ts';
 import { LoraxError } from './base/errors.ts';
 import { loadGgml } from './backend/ggml/library.ts';
-import type {
-  EngineDescription,
-  LoadedEngine,
-  MemoryEstimate,
-  RunningServer,
-  StartDependencies,
-} from './cli/composition.ts';
+import type { EngineDescription, LoadedEngine, RunningServer, StartDependencies } from './cli/composition.ts';
+import type { MemoryEstimate } from './serving/memory-estimate.ts';
 import type { ServeOptions } from './config/options.ts';
 import { openEngine, type Engine, type EngineObserver } from './serving/engine.ts';
 import { defaultAdapter, makeServing } from './serving/http.ts';

@@ -5,6 +5,7 @@
 
 import type { ServeOptions } from '../config/options.ts';
 import type { Generator } from '../scheduler/request.ts';
+import type { MemoryEstimate } from '../serving/memory-estimate.ts';
 import type { Logger } from '../telemetry/log.ts';
 import type { Progress } from '../telemetry/progress.ts';
 
@@ -14,22 +15,6 @@ export interface EngineDescription {
   readonly variant: string;
   readonly features: readonly string[];
   readonly threads: { readonly value: number; readonly because: string };
-}
-
-export interface MemoryEstimate {
-  readonly modelId: string;
-  readonly modelType: string;
-  readonly parameters: number;
-  readonly dtype: string;
-  readonly weightBytes: number;
-  readonly kvBytesPerToken: number;
-  /** For one sequence of `maxTotalTokens`. */
-  readonly kvBytes: number;
-  /** One adapter of rank 16 on every linear layer. */
-  readonly adapterBytes: number;
-  /** Weights and KV cache. */
-  readonly totalBytes: number;
-  readonly maxTotalTokens: number;
 }
 
 export interface RunningServer {

@@ -9,7 +9,8 @@ import { LoraxError } from '../base/errors.ts';
 import { coresAllowed } from '../config/cores.ts';
 import type { ServeOptions } from '../config/options.ts';
 import { formatBytes } from '../telemetry/bytes.ts';
-import type { EngineDescription, MemoryEstimate } from './composition.ts';
+import type { EngineDescription } from './composition.ts';
+import type { MemoryEstimate } from '../serving/memory-estimate.ts';
 import { loadComposition } from './composition.ts';
 import { EXIT } from './exit.ts';
 
