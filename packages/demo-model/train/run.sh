@@ -1,5 +1,6 @@
 #!/bin/sh
-# Everything in this package, from the books to the model card, as it was run on one H100 GPU.
+# Everything in this package, from the books to the model card. The steps were run one by one: training and evaluation on one
+# H100 GPU, the rest on a CPU.
 #
 #     train/run.sh BOOKS_DIR
 #
