@@ -66,8 +66,10 @@ describe('adapters in banks', () => {
     const together = await Promise.all(
       [1, 2, 3].map((seed) => setting.loadAdapter({ rank: 4, dora: true, targets: QV }, seed)),
     );
+    // Which of them comes first is decided by the disk that their configs are read from.
+    const offsets = together.map((adapter) => place(adapter).offset);
     assert.deepEqual(
-      together.map((adapter) => place(adapter).offset),
+      offsets.sort((a, b) => a - b),
       [4, 8, 12],
     );
     assertClose(await setting.logitsOf(TOKENS, together[2]), expected, 1e-6);
