@@ -12,6 +12,7 @@ export class TensorContext {
   readonly #ggml: Ggml;
   readonly #context: Pointer;
   #buffer: Pointer = NULL;
+  #isDisposed = false;
 
   constructor(ggml: Ggml, tensorCount: number) {
     this.#ggml = ggml;
@@ -44,7 +45,10 @@ export class TensorContext {
     return this.#ggml.bufferSize(buffer);
   }
 
+  /** May be called again: an allocation that failed has disposed the context before its owner does. */
   dispose(): void {
+    if (this.#isDisposed) return;
+    this.#isDisposed = true;
     if (this.#buffer !== NULL) this.#ggml.bufferFree(this.#buffer);
     this.#ggml.free(this.#context);
     countHandle('ggml context', -1);
