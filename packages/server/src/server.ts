@@ -20,10 +20,10 @@ import { defaultAdapter, makeServing } from './serving/http.ts';
 import { estimateModelMemory } from './serving/memory-estimate.ts';
 import { chooseThreads } from './serving/threads.ts';
 import { metricsObserver, watchEngine } from './serving/metrics-observer.ts';
-import { openHub } from './sources/hub.ts';
+import { openHub, type ResolvedModel } from './sources/hub.ts';
 import { resolveModel } from './sources/model.ts';
 import { openSources } from './sources/registry.ts';
-import type { ResolvedFolder, Sources } from './sources/source.ts';
+import type { Sources } from './sources/source.ts';
 import { createMetrics } from './telemetry/metrics.ts';
 import type { Progress } from './telemetry/progress.ts';
 
@@ -33,7 +33,7 @@ const VERSION = readVersion();
 const DEMO_MODEL_ID = 'lorax-demo/base';
 
 interface Place {
-  readonly model: ResolvedFolder;
+  readonly model: ResolvedModel;
   readonly sources: Sources;
 }
 

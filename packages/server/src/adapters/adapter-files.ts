@@ -13,7 +13,7 @@ import type { ResolvedFolder } from '../sources/source.ts';
 const RELEVANT = /^(adapter_config\.json|config\.json|adapter_model.*\.(safetensors|bin|json))$/;
 
 /** Real paths of the files that an adapter consists of, by name. Throws ADAPTER_FORBIDDEN for links out of the root. */
-export async function adapterFiles({ folder, root, id }: ResolvedFolder): Promise<string[]> {
+export async function adapterFiles({ folder, root }: ResolvedFolder, id: string): Promise<string[]> {
   const names = (await readdir(folder)).filter((name) => RELEVANT.test(name)).sort();
   const paths = names.map((name) => join(folder, name));
   return root === undefined ? paths : Promise.all(paths.map((path) => checkContained(root, path, id)));

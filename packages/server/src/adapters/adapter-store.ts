@@ -7,7 +7,7 @@ import { LRUCache } from 'lru-cache';
 import { LoraxError } from '../base/errors.ts';
 import { untilAborted } from '../base/until-aborted.ts';
 import type { AdapterReference, AdapterSource } from '../base/adapter-reference.ts';
-import type { ResolvedFolder, Sources } from '../sources/source.ts';
+import type { AdapterLocation, ResolvedFolder, Sources } from '../sources/source.ts';
 import { adapterFiles, contentHash, fingerprint } from './adapter-files.ts';
 import type { AdapterLoader, LoadedAdapter } from './adapter-loader.ts';
 
@@ -22,6 +22,12 @@ export interface ResidentAdapter extends LoadedAdapter {
   readonly generation: string;
   readonly id: string;
   readonly source: AdapterSource;
+}
+
+/** Where an adapter was found, and its files here. */
+interface Place {
+  readonly location: AdapterLocation;
+  readonly folder: ResolvedFolder;
 }
 
 export interface AdapterLease {
@@ -63,9 +69,10 @@ export class AdapterStore {
   /** The adapter, resident until the lease is released. Rejects with a 4xx where it cannot be had. */
   async acquire(reference: AdapterReference, signal: AbortSignal): Promise<AdapterLease> {
     const { id, source, apiToken } = reference;
-    const folder = await this.#options.sources[source].resolve(id, { ...(apiToken && { apiToken }), signal });
-    const generation = await this.#identify(folder, signal);
-    const entry = await this.#leaseEntry(generation, folder, source, signal);
+    const location = await this.#options.sources[source].locate(id, { ...(apiToken && { apiToken }), signal });
+    const place = { location, folder: await location.fetch({ signal }) };
+    const generation = await this.#identify(place, signal);
+    const entry = await this.#leaseEntry(generation, place, signal);
     try {
       return this.#lease(entry, await untilAborted(entry.loading, signal));
     } catch (error) {
@@ -82,8 +89,8 @@ export class AdapterStore {
     for (const { resident } of entries) if (resident) this.#options.loader.unload(resident);
   }
 
-  async #identify(folder: ResolvedFolder, signal: AbortSignal): Promise<string> {
-    const paths = await adapterFiles(folder);
+  async #identify({ location, folder }: Place, signal: AbortSignal): Promise<string> {
+    const paths = await adapterFiles(folder, location.id);
     const print = await fingerprint(paths);
     const known = this.#generations.get(print);
     if (known !== undefined) return known;
@@ -93,12 +100,7 @@ export class AdapterStore {
     return generation;
   }
 
-  async #leaseEntry(
-    generation: string,
-    folder: ResolvedFolder,
-    source: AdapterSource,
-    signal: AbortSignal,
-  ): Promise<Entry> {
+  async #leaseEntry(generation: string, place: Place, signal: AbortSignal): Promise<Entry> {
     for (;;) {
       signal.throwIfAborted();
       const known = this.#entries.get(generation);
@@ -109,13 +111,13 @@ export class AdapterStore {
         known.leaseCount++;
         return known;
       }
-      if (this.#makeRoom()) return this.#startLoading(generation, folder, source);
+      if (this.#makeRoom()) return this.#startLoading(generation, place);
       await this.#someRelease(signal);
     }
   }
 
-  #startLoading(generation: string, folder: ResolvedFolder, source: AdapterSource): Entry {
-    const entry: Entry = { loading: this.#load(generation, folder, source), resident: undefined, leaseCount: 1 };
+  #startLoading(generation: string, place: Place): Entry {
+    const entry: Entry = { loading: this.#load(generation, place), resident: undefined, leaseCount: 1 };
     this.#entries.set(generation, entry);
     entry.loading.then(
       (resident) => {
@@ -132,13 +134,14 @@ export class AdapterStore {
   }
 
   /** A load serves every request that waits for it, so no single caller's signal ends it. */
-  async #load(generation: string, folder: ResolvedFolder, source: AdapterSource): Promise<ResidentAdapter> {
+  async #load(generation: string, place: Place): Promise<ResidentAdapter> {
     const begun = performance.now();
+    const { id, source } = place.location;
     try {
       const { signal } = new AbortController();
-      const loaded = await this.#options.loader.load(folder.folder, folder.id, signal);
-      await this.#checkUnchanged(generation, folder, loaded, signal);
-      const resident = { ...loaded, generation, id: folder.id, source };
+      const loaded = await this.#options.loader.load(place.folder.folder, id, signal);
+      await this.#checkUnchanged(generation, place, loaded, signal);
+      const resident = { ...loaded, generation, id, source };
       this.#options.onLoaded(resident, performance.now() - begun);
       return resident;
     } catch (error) {
@@ -148,15 +151,13 @@ export class AdapterStore {
   }
 
   /** A file that was replaced between being hashed and being read would be resident under a content it does not have. */
-  async #checkUnchanged(
-    generation: string,
-    folder: ResolvedFolder,
-    loaded: LoadedAdapter,
-    signal: AbortSignal,
-  ): Promise<void> {
-    if ((await this.#identify(folder, signal).catch(() => undefined)) === generation) return;
+  async #checkUnchanged(generation: string, place: Place, loaded: LoadedAdapter, signal: AbortSignal): Promise<void> {
+    if ((await this.#identify(place, signal).catch(() => undefined)) === generation) return;
     this.#options.loader.unload(loaded);
-    throw new LoraxError('ADAPTER_INVALID', { adapterId: folder.id, reason: 'its files changed while it was loaded' });
+    throw new LoraxError('ADAPTER_INVALID', {
+      adapterId: place.location.id,
+      reason: 'its files changed while it was loaded',
+    });
   }
 
   /** Evicts the least recently used idle adapter where all places are taken; false while every one is in use. */

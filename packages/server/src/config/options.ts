@@ -5,7 +5,7 @@
 
 import { hostname } from 'node:os';
 
-import type { AdapterSource } from '../base/adapter-reference.ts';
+import { ADAPTER_SOURCES, type AdapterSource } from '../base/adapter-reference.ts';
 import type { CoreCount } from './cores.ts';
 import type { HubSettings } from './hub-settings.ts';
 import type { OptionTable, OptionValues } from './option-spec.ts';
@@ -13,8 +13,6 @@ import { choice, decimal, integer, list, path, text, toggle } from './value-form
 
 /** Far above every machine, far below where a number of tokens or rows stops being exact. */
 const MANY = 1_000_000_000;
-
-const ADAPTER_SOURCES = ['hub', 'local', 's3', 'pbase'] as const satisfies readonly AdapterSource[];
 
 export const OPTIONS = {
   modelId: {

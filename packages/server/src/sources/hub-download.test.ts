@@ -41,11 +41,11 @@ describe('downloads from the Hub', () => {
     const { fake, hub } = await setUpHub(context);
     fake.publish('org/a', adapterWith());
     fake.trouble({ on: /api\/models/, times: QUICK.attemptCount, status: 503 });
-    assert.equal((await thrownBy(resolve(hub))).code, 'GENERATION');
+    assert.equal((await thrownBy(resolve(hub))).code, 'ADAPTER_UNREACHABLE');
     assert.equal(fake.requests.length, QUICK.attemptCount);
     fake.requests.length = 0;
     fake.trouble({ on: /api\/models/, times: 100, status: 429, headers: { 'retry-after': '3600' } });
-    assert.equal((await thrownBy(resolve(hub))).code, 'GENERATION');
+    assert.equal((await thrownBy(resolve(hub))).code, 'ADAPTER_UNREACHABLE');
     assert.equal(fake.requests.length, 1);
   });
 
@@ -108,7 +108,7 @@ describe('downloads from the Hub', () => {
     fake.trouble({ on: ON_WEIGHTS, content: Buffer.from('weights and more') });
     assert.match((await thrownBy(resolve(hub))).message, /larger/);
     fake.trouble({ on: ON_WEIGHTS, times: 100, content: Buffer.from('wei') });
-    assert.equal((await thrownBy(resolve(hub))).code, 'GENERATION');
+    assert.equal((await thrownBy(resolve(hub))).code, 'ADAPTER_UNREACHABLE');
     assert.ok(!blobs(cacheDir).includes(sha256('weights')));
   });
 

@@ -29,7 +29,7 @@ export function adapterError(error: unknown, adapterId: string): unknown {
   if (!(error instanceof HubFault)) return error;
   if (error.kind === 'forbidden') return new LoraxError('ADAPTER_FORBIDDEN', { adapterId });
   if (error.kind === 'missing') return new LoraxError('ADAPTER_NOT_FOUND', { adapterId, source: 'hub' });
-  return new LoraxError('GENERATION', { reason: `adapter \`${adapterId}\` could not be fetched: ${error.message}` });
+  return new LoraxError('ADAPTER_UNREACHABLE', { adapterId, reason: error.message });
 }
 
 export function modelError(error: unknown, modelId: string): unknown {

@@ -24,7 +24,7 @@ export function parseHubId(id: string, defaultRevision: string = DEFAULT_REVISIO
   return isRepo(repo) && isRevision(revision) ? { repo, revision } : undefined;
 }
 
-export function isRevision(revision: string): boolean {
+function isRevision(revision: string): boolean {
   return (
     revision.length <= MAX_REVISION_LEN && REVISION.test(revision) && !/\.\.|\/\/|\/\.|\.\/|\.lock$/.test(revision)
   );

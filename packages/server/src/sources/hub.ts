@@ -12,12 +12,12 @@ import { downloadBlob } from './blob-download.ts';
 import { HubCache } from './hub-cache.ts';
 import { HubFault, adapterError, modelError } from './hub-fault.ts';
 import { HubHttp, type HubRevision, type RemoteFile } from './hub-http.ts';
-import { type HubId, isCommit, isRevision, parseHubId } from './hub-id.ts';
+import { type HubId, isCommit, parseHubId } from './hub-id.ts';
 import { mapLimited } from './limited.ts';
 import { adapterFault, adapterFiles, modelFault, modelFiles } from './repo-files.ts';
 import { DEFAULT_RETRIES, type RetryPolicy } from './retry.ts';
 import { SharedJobs } from './shared-jobs.ts';
-import type { ResolveOptions, ResolvedFolder, Source } from './source.ts';
+import type { AdapterLocation, FetchOptions, LocateOptions, ResolvedFolder, Source } from './source.ts';
 
 const PUBLIC_HUB = 'https://huggingface.co';
 
@@ -34,21 +34,16 @@ export interface HubOptions {
   readonly retries?: RetryPolicy;
 }
 
-/** Over all files that have to be fetched; what the cache already holds does not count. */
-export interface FetchProgress {
-  readonly file: string;
-  readonly receivedBytes: number;
-  readonly totalBytes: number;
-}
-
-export interface FetchOptions {
-  readonly signal: AbortSignal;
-  readonly onProgress?: ((progress: FetchProgress) => void) | undefined;
+export interface ResolvedModel {
+  readonly id: string;
+  readonly folder: string;
+  /** The commit; undefined for a plain folder. */
+  readonly revision: string | undefined;
 }
 
 export interface Hub extends Source {
   /** A base model's configuration, tokenizer and safetensors. Rejects with MODEL_NOT_FOUND or MODEL_INVALID. */
-  fetchModel(repo: string, revision: string | undefined, options: FetchOptions): Promise<ResolvedFolder>;
+  fetchModel(repo: string, revision: string | undefined, options: FetchOptions): Promise<ResolvedModel>;
 }
 
 /** Throws OPTION_INVALID when the endpoint is not a plain http or https URL, or the token cannot be sent. */
@@ -77,17 +72,12 @@ class HuggingFaceHub implements Hub {
     this.#retries = retries;
   }
 
-  async resolve(adapterId: string, { apiToken, revision, signal }: ResolveOptions): Promise<ResolvedFolder> {
+  async locate(adapterId: string, { apiToken, signal }: LocateOptions): Promise<AdapterLocation> {
     signal.throwIfAborted();
-    const id = parseAdapterId(adapterId, revision);
+    const id = parseAdapterId(adapterId);
     if (apiToken !== undefined) checkToken(apiToken);
     try {
-      const folder = await this.#findCached(id, adapterFault);
-      if (folder !== undefined) {
-        await checkAdapterFolder(folder.folder, id.repo);
-        return folder;
-      }
-      return await this.#fetchAdapter(id, apiToken, signal);
+      return await (this.#offline ? this.#locateCached(id) : this.#locateRemote(id, apiToken, signal));
     } catch (error) {
       throw adapterError(error, id.repo);
     }
@@ -98,51 +88,80 @@ class HuggingFaceHub implements Hub {
     return [];
   }
 
-  async fetchModel(repo: string, revision: string | undefined, options: FetchOptions): Promise<ResolvedFolder> {
+  async fetchModel(repo: string, revision: string | undefined, options: FetchOptions): Promise<ResolvedModel> {
     options.signal.throwIfAborted();
     const id = parseHubId(repo, revision);
     if (id === undefined)
       throw new LoraxError('MODEL_NOT_FOUND', { modelId: repo, reason: 'it is no Hub repository id and revision' });
     try {
-      return (await this.#findCached(id, modelFault)) ?? (await this.#fetchModel(id, options));
+      return (await this.#findModel(id)) ?? (await this.#fetchModel(id, options));
     } catch (error) {
       throw modelError(error, repo);
     }
   }
 
-  /**
-   * Only a commit can be used without asking: a branch may have moved. Whether this caller may read the repository is not
-   * asked here either, so whoever knows the commit of a cached private adapter can use it.
-   */
-  async #findCached(
-    id: HubId,
-    fault: (names: readonly string[]) => string | undefined,
-  ): Promise<ResolvedFolder | undefined> {
+  /** A commit can be used without asking: a branch may have moved. */
+  async #findModel(id: HubId): Promise<ResolvedModel | undefined> {
     if (!this.#offline && !isCommit(id.revision)) return undefined;
     const commit = await this.#cache.commitOf(id);
-    if (commit === undefined || fault(await this.#cache.fileNames(id.repo, commit)) !== undefined) return undefined;
-    return this.#resolved(id, commit);
+    if (commit === undefined || modelFault(await this.#cache.fileNames(id.repo, commit)) !== undefined) {
+      return undefined;
+    }
+    return this.#model(id, commit);
   }
 
-  async #fetchAdapter(id: HubId, token: string | undefined, signal: AbortSignal): Promise<ResolvedFolder> {
-    if (this.#offline) throw new HubFault('missing', 'it is not in the cache, and the server is offline');
+  /** Offline nobody can be asked who may read what: the operator who chose that opens all that the cache holds. */
+  async #locateCached(id: HubId): Promise<AdapterLocation> {
+    const commit = await this.#cache.commitOf(id);
+    if (commit === undefined || adapterFault(await this.#cache.fileNames(id.repo, commit)) !== undefined) {
+      throw new HubFault('missing', 'it is not in the cache, and the server is offline');
+    }
+    const fetch = async (): Promise<ResolvedFolder> => {
+      const resolved = await this.#resolved(id, commit);
+      await checkAdapterFolder(resolved.folder, id.repo);
+      return resolved;
+    };
+    return this.#location(id, commit, fetch);
+  }
+
+  async #locateRemote(id: HubId, token: string | undefined, signal: AbortSignal): Promise<AdapterLocation> {
     const { commit, names } = await this.#http.listing(id, token, signal);
     const reason = adapterFault(names);
     if (reason !== undefined) throw new LoraxError('ADAPTER_INVALID', { adapterId: id.repo, reason });
     const revision: HubRevision = { repo: id.repo, commit, token };
-    const files = adapterFiles(names);
-    const isLora = files.includes('adapter_config.json');
-    // Asked for even when it is cached: gated repositories show their listing to everybody and their files to some.
-    const config = await this.#http.head(revision, isLora ? 'adapter_config.json' : 'config.json', signal);
-    await this.#store(revision, [config], { signal });
-    // Before the weights come: a whole model named as an adapter would be fetched for nothing.
-    if (!isLora) await checkMedusaConfig(this.#cache.blobPath(id.repo, config.etag), id.repo);
-    await this.#complete(revision, files, { signal });
-    await this.#cache.writeRef(id, commit);
-    return this.#resolved(id, commit);
+    const configName = names.includes('adapter_config.json') ? 'adapter_config.json' : 'config.json';
+    // Gated repositories show their listing to everybody and their files to some.
+    const config = await this.#http.head(revision, configName, signal);
+    return this.#location(id, commit, (options) => this.#fetchAdapter(id, revision, names, config, options));
   }
 
-  async #fetchModel(id: HubId, options: FetchOptions): Promise<ResolvedFolder> {
+  #location(id: HubId, commit: string, fetch: AdapterLocation['fetch']): AdapterLocation {
+    const guarded: AdapterLocation['fetch'] = async (options) => {
+      try {
+        return await fetch(options);
+      } catch (error) {
+        throw adapterError(error, id.repo);
+      }
+    };
+    return { source: 'hub', id: id.repo, revision: commit, fetch: guarded };
+  }
+
+  async #fetchAdapter(
+    id: HubId,
+    revision: HubRevision,
+    names: readonly string[],
+    config: RemoteFile,
+    options: FetchOptions,
+  ): Promise<ResolvedFolder> {
+    await this.#store(revision, [config], options);
+    // Before the weights come: a whole model named as an adapter would be fetched for nothing.
+    if (config.name === 'config.json') await checkMedusaConfig(this.#cache.blobPath(id.repo, config.etag), id.repo);
+    await this.#complete(revision, adapterFiles(names), options);
+    await this.#cache.writeRef(id, revision.commit);
+    return this.#resolved(id, revision.commit);
+  }
+
+  async #fetchModel(id: HubId, options: FetchOptions): Promise<ResolvedModel> {
     if (this.#offline) {
       throw new HubFault('missing', `revision ${id.revision} is not in the cache, and the server is offline`);
     }
@@ -151,7 +170,7 @@ class HuggingFaceHub implements Hub {
     if (reason !== undefined) throw new LoraxError('MODEL_INVALID', { modelId: id.repo, reason });
     await this.#complete({ repo: id.repo, commit, token: this.#token }, modelFiles(names), options);
     await this.#cache.writeRef(id, commit);
-    return this.#resolved(id, commit);
+    return this.#model(id, commit);
   }
 
   /** Brings those of the files that the snapshot lacks. */
@@ -199,20 +218,19 @@ class HuggingFaceHub implements Hub {
   }
 
   async #resolved(id: HubId, commit: string): Promise<ResolvedFolder> {
-    return { id: id.repo, folder: await this.#cache.snapshot(id.repo, commit), root: undefined, revision: commit };
+    return { folder: await this.#cache.snapshot(id.repo, commit), root: undefined };
+  }
+
+  async #model(id: HubId, commit: string): Promise<ResolvedModel> {
+    return { id: id.repo, folder: await this.#cache.snapshot(id.repo, commit), revision: commit };
   }
 }
 
-function parseAdapterId(adapterId: string, revision: string | undefined): HubId {
+function parseAdapterId(adapterId: string): HubId {
   checkAdapterId(adapterId);
-  const id = parseHubId(adapterId, revision);
-  if (id === undefined || (revision !== undefined && !isRevision(revision))) {
-    throw invalidField('adapter_id', 'must be a Hub repository: `org/name` or `org/name@revision`');
-  }
-  if (revision !== undefined && id.revision !== revision) {
-    throw invalidField('adapter_id', 'names another revision than the request does');
-  }
-  return id;
+  const id = parseHubId(adapterId);
+  if (id !== undefined) return id;
+  throw invalidField('adapter_id', 'must be a Hub repository: `org/name` or `org/name@revision`');
 }
 
 function parseEndpoint(endpoint: string): URL {

@@ -9,8 +9,8 @@ import fc from 'fast-check';
 import { LoraxError } from '../base/errors.ts';
 import { checkContained, locate } from './containment.ts';
 import { openLocal } from './local.ts';
-import type { ResolvedFolder, Source } from './source.ts';
-import { ADAPTER_FILES, describeSource } from './testing/conformance.ts';
+import type { Source } from './source.ts';
+import { ADAPTER_FILES, describeSource, resolveWith } from './testing/conformance.ts';
 import { makeTemporaryFolder, removeFolder, temporaryFolder, writeFiles } from './testing/temporary-folder.ts';
 
 const never = new AbortController().signal;
@@ -58,7 +58,7 @@ function makeTree(folder: string): string {
 
 async function codeOf(source: Source, id: string): Promise<string> {
   try {
-    const { folder } = await source.resolve(id, { signal: never });
+    const { folder } = await resolveWith(source, id, { signal: never });
     return `found ${folder}`;
   } catch (error) {
     assert.ok(error instanceof LoraxError, String(error));
@@ -84,7 +84,7 @@ describe('openLocal', () => {
       assert.equal(await codeOf(source, id), plain, id);
     }
     assert.equal(await codeOf(source, join(root, 'plain')), plain);
-    const { id } = await source.resolve(join(root, 'group//deep'), { signal: never });
+    const { id } = await source.locate(join(root, 'group//deep'), { signal: never });
     assert.equal(id, 'group/deep');
   });
 
@@ -181,11 +181,6 @@ describe('openLocal', () => {
     await assert.rejects(source.list(AbortSignal.abort(reason)), reason);
   });
 
-  it('rejects a revision instead of ignoring it', async (context) => {
-    const source = openLocal(makeTree(temporaryFolder(context)));
-    await assert.rejects(source.resolve('plain', { signal: never, revision: 'main' }), { code: 'VALIDATION' });
-  });
-
   it('needs a folder as root', (context) => {
     const folder = temporaryFolder(context);
     writeFiles(folder, { file: '' });
@@ -251,7 +246,7 @@ describe('checkContained', () => {
   it('looks again at the time of opening', async (context) => {
     const folder = temporaryFolder(context);
     const root = makeTree(folder);
-    const resolved: ResolvedFolder = await openLocal(root).resolve('plain', { signal: never });
+    const resolved = await resolveWith(openLocal(root), 'plain', { signal: never });
     const weights = join(resolved.folder, 'adapter_model.safetensors');
     assert.equal(resolved.root, root);
     assert.equal(await checkContained(root, weights), weights);

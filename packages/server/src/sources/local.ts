@@ -7,12 +7,12 @@ import { statSync } from 'node:fs';
 import { readdir, realpath, stat } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 
-import { LoraxError, invalidField } from '../base/errors.ts';
+import { LoraxError } from '../base/errors.ts';
 import { checkAdapterFolder } from './adapter-folder.ts';
 import { adapterIdFault, checkAdapterId } from './adapter-id.ts';
 import { errorCode, locate, partsInside } from './containment.ts';
 import { adapterFault, isReadable } from './repo-files.ts';
-import type { ResolveOptions, ResolvedFolder, Source } from './source.ts';
+import type { AdapterLocation, LocateOptions, ResolvedFolder, Source } from './source.ts';
 
 /** Folders whose adapters are listed: `name` and `group/name`. */
 const LIST_DEPTH = 2;
@@ -36,10 +36,9 @@ class LocalSource implements Source {
     this.#root = root;
   }
 
-  async resolve(id: string, { revision, signal }: ResolveOptions): Promise<ResolvedFolder> {
+  async locate(id: string, { signal }: LocateOptions): Promise<AdapterLocation> {
     signal.throwIfAborted();
     checkAdapterId(id);
-    if (revision !== undefined) throw invalidField('adapter_id', 'of the source `local` cannot have a revision');
     const root = await realpath(this.#root);
     const parts = partsInside([this.#root, root], resolve(this.#root, id));
     if (parts === undefined || id.split('/').includes('..')) throw forbidden(id);
@@ -53,7 +52,8 @@ class LocalSource implements Source {
       throw asAdapterError(error, adapterId);
     }
     signal.throwIfAborted();
-    return { id: adapterId, folder, root, revision: undefined };
+    const fetch = async (): Promise<ResolvedFolder> => ({ folder, root });
+    return { source: 'local', id: adapterId, revision: undefined, fetch };
   }
 
   async list(signal: AbortSignal): Promise<readonly string[]> {

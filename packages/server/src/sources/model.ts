@@ -7,8 +7,8 @@ import { join } from 'node:path';
 import { LoraxError } from '../base/errors.ts';
 import { errorCode } from './containment.ts';
 import { parseHubId } from './hub-id.ts';
-import type { FetchOptions, Hub } from './hub.ts';
-import type { ResolvedFolder } from './source.ts';
+import type { Hub, ResolvedModel } from './hub.ts';
+import type { FetchOptions } from './source.ts';
 
 export interface ModelOptions extends FetchOptions {
   readonly hub: Hub;
@@ -23,11 +23,11 @@ export interface ModelOptions extends FetchOptions {
 export async function resolveModel(
   modelId: string,
   { hub, revision, ...options }: ModelOptions,
-): Promise<ResolvedFolder> {
+): Promise<ResolvedModel> {
   options.signal.throwIfAborted();
   // An empty name would mean the current folder.
   if (modelId !== '' && (await found(join(modelId, 'config.json')))?.isFile() === true) {
-    return { id: modelId, folder: await realpath(modelId), root: undefined, revision: undefined };
+    return { id: modelId, folder: await realpath(modelId), revision: undefined };
   }
   const asFolder =
     (await found(modelId)) !== undefined

@@ -17,7 +17,7 @@ describe('openSources', () => {
     const sources = openSources({ adapterRoot, hub });
     for (const [name, source] of Object.entries(sources)) assert.equal(source.name, name);
     assert.equal(sources.hub, hub);
-    assert.equal((await sources.local.resolve('a', { signal })).id, 'a');
+    assert.equal((await sources.local.locate('a', { signal })).id, 'a');
     assert.deepEqual(await sources.local.list(signal), ['a']);
   });
 
@@ -32,7 +32,7 @@ describe('openSources', () => {
     ];
     for (const [name, root, message] of cases) {
       const source = openSources({ adapterRoot: root, hub })[name];
-      await assert.rejects(source.resolve('a', { signal }), { code: 'VALIDATION', message });
+      await assert.rejects(source.locate('a', { signal }), { code: 'VALIDATION', message });
       assert.deepEqual(await source.list(signal), []);
     }
   });

@@ -28,7 +28,7 @@ export function openSources({ adapterRoot, hub }: SourcesOptions): Sources {
 function unserved(name: AdapterSource, served: readonly AdapterSource[], why: string): Source {
   return {
     name,
-    resolve: async () => {
+    locate: async () => {
       throw invalidField('adapter_source', `\`${name}\` ${why}; served here: ${served.join(', ')}`);
     },
     list: async () => [],

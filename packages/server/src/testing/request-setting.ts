@@ -186,9 +186,9 @@ export function finishReason({ result, error }: Answer): FinishReason {
 function elsewhere(adapterRoot: string): Source {
   return {
     name: 'hub',
-    resolve: async (id) => {
+    locate: async (id) => {
       const folder = join(adapterRoot, id.replace('copy-of/', ''));
-      return { id, folder, root: adapterRoot, revision: undefined };
+      return { source: 'hub', id, revision: undefined, fetch: async () => ({ folder, root: adapterRoot }) };
     },
     list: async () => [],
   };

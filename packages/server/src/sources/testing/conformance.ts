@@ -7,7 +7,7 @@ import { after, before, describe, it } from 'node:test';
 
 import { LoraxError } from '../../base/errors.ts';
 import { liveHandles } from '../../base/handles.ts';
-import type { ResolveOptions, ResolvedFolder, Source } from '../source.ts';
+import type { AdapterLocation, LocateOptions, ResolvedFolder, Source } from '../source.ts';
 
 export interface SourceFixture {
   readonly source: Source;
@@ -24,6 +24,14 @@ export const ADAPTER_FILES = {
   'adapter_model.safetensors': 'weights of an adapter',
 } as const;
 
+export type Found = Omit<AdapterLocation, 'fetch'> & ResolvedFolder;
+
+/** Both halves of finding an adapter: where it is, and its files here. */
+export async function resolveWith(source: Source, id: string, options: LocateOptions): Promise<Found> {
+  const { fetch, ...location } = await source.locate(id, options);
+  return { ...location, ...(await fetch({ signal: options.signal })) };
+}
+
 export function describeSource(name: string, make: () => Promise<SourceFixture>): void {
   describe(`source ${name}`, () => {
     let fixture: SourceFixture;
@@ -31,9 +39,9 @@ export function describeSource(name: string, make: () => Promise<SourceFixture>)
     after(() => fixture.dispose());
 
     const never = new AbortController().signal;
-    const resolve = (id: string, options: Partial<ResolveOptions> = {}): Promise<ResolvedFolder> =>
-      fixture.source.resolve(id, { signal: never, ...options });
-    const refuses = async (id: string, code: string, options: Partial<ResolveOptions> = {}): Promise<void> => {
+    const resolve = (id: string, options: Partial<LocateOptions> = {}): Promise<Found> =>
+      resolveWith(fixture.source, id, { signal: never, ...options });
+    const refuses = async (id: string, code: string, options: Partial<LocateOptions> = {}): Promise<void> => {
       const error = await resolve(id, options).then(
         () => undefined,
         (thrown: unknown) => thrown,

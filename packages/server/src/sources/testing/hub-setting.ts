@@ -8,8 +8,8 @@ import type { TestContext } from 'node:test';
 
 import { LoraxError } from '../../base/errors.ts';
 import { type Hub, type HubOptions, openHub } from '../hub.ts';
-import type { ResolveOptions, ResolvedFolder } from '../source.ts';
-import { ADAPTER_FILES } from './conformance.ts';
+import type { LocateOptions } from '../source.ts';
+import { ADAPTER_FILES, type Found, resolveWith } from './conformance.ts';
 import { FakeHub } from './fake-hub.ts';
 import { temporaryFolder } from './temporary-folder.ts';
 
@@ -40,8 +40,8 @@ export function adapterWith(weights: string | Uint8Array = 'weights'): Record<st
   return { 'adapter_config.json': ADAPTER_FILES['adapter_config.json'], [WEIGHTS]: weights };
 }
 
-export function resolve(hub: Hub, id = 'org/a', options: Partial<ResolveOptions> = {}): Promise<ResolvedFolder> {
-  return hub.resolve(id, { signal: never, ...options });
+export function resolve(hub: Hub, id = 'org/a', options: Partial<LocateOptions> = {}): Promise<Found> {
+  return resolveWith(hub, id, { signal: never, ...options });
 }
 
 export async function thrownBy(work: Promise<unknown>): Promise<LoraxError> {
