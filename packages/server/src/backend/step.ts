@@ -2,6 +2,12 @@
 
 import type { AdapterSlot } from './adapters.ts';
 
+/** An adapter's products times a factor; 1 is the adapter as it was trained. */
+export interface WeightedSlot {
+  readonly slot: AdapterSlot;
+  readonly weight: number;
+}
+
 /** Consecutive tokens of one sequence: a chunk of its prompt, or its last token (and, later, its drafts). */
 export interface StepSegment {
   readonly tokens: readonly number[];
@@ -9,8 +15,8 @@ export interface StepSegment {
   readonly position: number;
   /** First cell of the sequence's span; the token at position p lies in cell `firstCell + p`. */
   readonly firstCell: number;
-  /** Undefined rows are the bare base model. */
-  readonly adapter: AdapterSlot | undefined;
+  /** All of them enter every row of the segment; rows without any are the bare base model. */
+  readonly adapters: readonly WeightedSlot[];
   /** How many of the last rows need logits. */
   readonly outputCount: number;
 }

@@ -18,6 +18,7 @@ export interface Needs {
 export function deriveOptions(given: GivenOptions, env: Environment, needs: Needs): ServeOptions {
   checkModel(given, needs);
   checkLimits(given);
+  checkMerge(given);
   checkCors(given);
   const adapterSource =
     given.adapterSource ?? (given.demo || given.adapterRoot !== undefined ? ('local' as const) : ('hub' as const));
@@ -28,6 +29,7 @@ export function deriveOptions(given: GivenOptions, env: Environment, needs: Need
     cores: coresAllowed(),
     adapterSource,
     defaultAdapterSource: given.defaultAdapterSource ?? adapterSource,
+    preloadedAdapterSource: given.preloadedAdapterSource ?? adapterSource,
     huggingfaceHubCache: given.huggingfaceHubCache ?? hubCacheFolder(env),
   });
 }
@@ -46,6 +48,14 @@ function checkLimits({ maxInputLength, maxTotalTokens, maxBatchTotalTokens }: Gi
   }
   if (maxTotalTokens !== undefined && maxBatchTotalTokens !== undefined && maxTotalTokens > maxBatchTotalTokens) {
     refuse('--max-total-tokens', `${maxTotalTokens} is more than --max-batch-total-tokens, ${maxBatchTotalTokens}`);
+  }
+}
+
+function checkMerge({ mergeAdapterWeights, adapterId, preloadedAdapterIds }: GivenOptions): void {
+  if (!mergeAdapterWeights) return;
+  if (adapterId === undefined) refuse('--merge-adapter-weights', 'needs --adapter-id');
+  if (preloadedAdapterIds.length > 0) {
+    refuse('--preloaded-adapter-ids', 'no adapter fits a base that --merge-adapter-weights changes');
   }
 }
 

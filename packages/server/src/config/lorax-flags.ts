@@ -44,8 +44,6 @@ const ONE_PROCESS = 'one process computes on all the cores that it may use (--th
 const CUDA_GRAPHS = "there are no CUDA graphs; each step's graph is built in well under its compute time";
 const DRAFTING = 'this version does not draft; drafting never changes an answer';
 const CONTINUOUS = 'prompts and generated tokens share every step (--max-batch-prefill-tokens bounds the prompts)';
-const ADAPTER_MEMORY = 'memory for adapters is bounded by --max-active-adapters and their size';
-const PRELOADED = 'adapters are loaded when a request names them; any adapter that --adapter-root holds could be named';
 const NO_TUNNEL = 'the server opens no tunnel to the outside';
 
 export const LORAX_FLAGS: Readonly<Record<string, LoraxFlag>> = {
@@ -61,21 +59,13 @@ export const LORAX_FLAGS: Readonly<Record<string, LoraxFlag>> = {
   compileBatchSize: ignored('value', CUDA_GRAPHS),
   speculativeTokens: ignored('value', DRAFTING, ['0']),
   speculationMaxBatchSize: ignored('value', DRAFTING),
-  preloadedAdapterIds: refused('value', PRELOADED),
-  preloadedAdapterSource: ignored('value', 'it says nothing without --preloaded-adapter-ids'),
-  predibaseApiToken: ignored('value', "a request's own api_token opens its adapter"),
   trustRemoteCode: ignored('switch', "code from a model's repository is never run"),
   waitingServedRatio: ignored('value', CONTINUOUS),
   maxWaitingTokens: ignored('value', CONTINUOUS),
   eagerPrefill: ignored('switch', CONTINUOUS, ['true']),
   chunkedPrefill: ignored('switch', CONTINUOUS, ['true']),
   prefixCaching: ignored('switch', 'this version computes every prompt; a prefix cache never changes an answer'),
-  mergeAdapterWeights: refused(
-    'switch',
-    'adapters stay beside the base model; --adapter-id alone makes one the default',
-  ),
   adapterCycleTimeS: ignored('value', 'adapters share every step, so that none waits for its turn'),
-  adapterMemoryFraction: ignored('value', ADAPTER_MEMORY),
   shardUdsPath: ignored('value', ONE_PROCESS),
   masterAddr: ignored('value', ONE_PROCESS),
   masterPort: ignored('value', ONE_PROCESS),

@@ -9,10 +9,12 @@ import { ADAPTER_SOURCES, type AdapterSource } from '../base/adapter-reference.t
 import type { CoreCount } from './cores.ts';
 import type { HubSettings } from './hub-settings.ts';
 import type { OptionTable, OptionValues } from './option-spec.ts';
-import { choice, decimal, integer, list, path, text, toggle } from './value-forms.ts';
+import { choice, decimal, integer, list, path, positive, text, toggle } from './value-forms.ts';
 
 /** Far above every machine, far below where a number of tokens or rows stops being exact. */
 const MANY = 1_000_000_000;
+/** Above every disk. */
+const MANY_BYTES = 2 ** 50;
 
 export const OPTIONS = {
   modelId: {
@@ -71,11 +73,70 @@ export const OPTIONS = {
     group: 'Adapters',
     help: 'Folder of local adapters; requests name one by its path inside, and nothing outside can be read',
   },
+  mergeAdapterWeights: {
+    ...toggle(),
+    default: false,
+    group: 'Adapters',
+    help: 'Add the adapter of --adapter-id to the base weights at start; no other adapter can be named then',
+  },
+  preloadedAdapterIds: {
+    ...list('ID'),
+    default: [],
+    group: 'Adapters',
+    help: 'Adapters that are loaded at start and stay resident; others are still loaded when a request names them',
+  },
+  preloadedAdapterSource: {
+    ...choice('SOURCE', ADAPTER_SOURCES),
+    derived: 'the value of --adapter-source',
+    group: 'Adapters',
+    help: 'Where the adapters of --preloaded-adapter-ids are found',
+  },
   maxActiveAdapters: {
     ...integer(1, MANY),
-    default: 64,
+    default: 1024,
     group: 'Adapters',
     help: 'Adapters that are resident at the same time; idle ones leave when others need the room',
+  },
+  adapterMemoryFraction: {
+    ...positive(1),
+    default: 0.1,
+    group: 'Adapters',
+    help: 'Share of the memory that is free at start which resident adapters may take',
+  },
+  adapterHostCacheBytes: {
+    ...integer(0, MANY_BYTES),
+    default: 256 << 20,
+    group: 'Adapters',
+    help: 'Memory for adapters that are read and not resident, and for merged ones; 0 keeps none',
+  },
+  adapterDiskCacheBytes: {
+    ...integer(0, MANY_BYTES),
+    default: 32 * 2 ** 30,
+    group: 'Adapters',
+    help: 'Disk space for the adapters that this server downloaded; the least useful leave first',
+  },
+  authCacheS: {
+    ...decimal(0, 86_400),
+    default: 30,
+    group: 'Adapters',
+    help: 'Seconds for which an answer about who may use an adapter is remembered',
+  },
+  authOnError: {
+    ...choice('POLICY', ['deny', 'allow-cached']),
+    default: 'deny' as const,
+    group: 'Adapters',
+    help: 'What happens to a request while its adapter source cannot be asked: refused, or allowed where the same caller was allowed before',
+  },
+  predibaseApiToken: {
+    ...text('TOKEN'),
+    group: 'Adapters',
+    help: 'Token for the source pbase where a request brings none; better given as PREDIBASE_API_TOKEN',
+  },
+  adapterApi: {
+    ...toggle(),
+    default: false,
+    group: 'Adapters',
+    help: 'Let every caller list, load and unload adapters over HTTP; with --admin-key its holders may without this',
   },
 
   threads: {
@@ -162,6 +223,18 @@ export const OPTIONS = {
     help: 'Port to listen on; 0 takes a free one',
     short: '-p',
   },
+  apiKey: {
+    ...list('NAME=KEY'),
+    default: [],
+    group: 'Server',
+    help: 'Key that requests must carry as bearer token, with a name for the log; better given as API_KEY',
+  },
+  adminKey: {
+    ...list('NAME=KEY'),
+    default: [],
+    group: 'Server',
+    help: 'Key that also opens the adapter routes; better given as ADMIN_KEY',
+  },
   corsAllowOrigin: {
     ...list('ORIGIN'),
     default: ['*'],
@@ -228,6 +301,7 @@ interface DerivedOptions extends HubSettings {
   readonly cores: CoreCount;
   readonly adapterSource: AdapterSource;
   readonly defaultAdapterSource: AdapterSource;
+  readonly preloadedAdapterSource: AdapterSource;
   readonly huggingfaceHubCache: string;
 }
 
