@@ -218,7 +218,12 @@ class HuggingFaceHub implements Hub {
   }
 
   async #resolved(id: HubId, commit: string): Promise<ResolvedFolder> {
-    return { folder: await this.#cache.snapshot(id.repo, commit), root: undefined };
+    return {
+      folder: await this.#cache.snapshot(id.repo, commit),
+      root: undefined,
+      byteLength: 0,
+      release: () => undefined,
+    };
   }
 
   async #model(id: HubId, commit: string): Promise<ResolvedModel> {

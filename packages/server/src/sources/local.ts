@@ -52,7 +52,7 @@ class LocalSource implements Source {
       throw asAdapterError(error, adapterId);
     }
     signal.throwIfAborted();
-    const fetch = async (): Promise<ResolvedFolder> => ({ folder, root });
+    const fetch = async (): Promise<ResolvedFolder> => ({ folder, root, byteLength: 0, release: () => undefined });
     return { source: 'local', id: adapterId, revision: undefined, fetch };
   }
 

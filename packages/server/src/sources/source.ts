@@ -20,6 +20,10 @@ export interface ResolvedFolder {
    * because a file can be replaced by a link at any time. Undefined where the server itself wrote the folder (a cache).
    */
   readonly root: string | undefined;
+  /** What the server's own disk cache holds for it; 0 where the files are the operator's. */
+  readonly byteLength: number;
+  /** Until then the disk cache does not evict the files. Idempotent. */
+  release(): void;
 }
 
 export interface FetchProgress {

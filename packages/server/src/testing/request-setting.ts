@@ -188,7 +188,12 @@ function elsewhere(adapterRoot: string): Source {
     name: 'hub',
     locate: async (id) => {
       const folder = join(adapterRoot, id.replace('copy-of/', ''));
-      return { source: 'hub', id, revision: undefined, fetch: async () => ({ folder, root: adapterRoot }) };
+      return {
+        source: 'hub',
+        id,
+        revision: undefined,
+        fetch: async () => ({ folder, root: adapterRoot, byteLength: 0, release: () => undefined }),
+      };
     },
     list: async () => [],
   };

@@ -24,12 +24,14 @@ export const ADAPTER_FILES = {
   'adapter_model.safetensors': 'weights of an adapter',
 } as const;
 
-export type Found = Omit<AdapterLocation, 'fetch'> & ResolvedFolder;
+export type Found = Omit<AdapterLocation, 'fetch'> & Omit<ResolvedFolder, 'release'>;
 
 /** Both halves of finding an adapter: where it is, and its files here. */
 export async function resolveWith(source: Source, id: string, options: LocateOptions): Promise<Found> {
   const { fetch, ...location } = await source.locate(id, options);
-  return { ...location, ...(await fetch({ signal: options.signal })) };
+  const { release, ...folder } = await fetch({ signal: options.signal });
+  release();
+  return { ...location, ...folder };
 }
 
 export function describeSource(name: string, make: () => Promise<SourceFixture>): void {
