@@ -8,9 +8,9 @@ import { basename, dirname, join } from 'node:path';
 
 import { countHandle } from '../base/handles.ts';
 import { errorCode } from './containment.ts';
-import { HubFault } from './hub-fault.ts';
+import { SourceFault } from './source-fault.ts';
 import { IdleLimit } from './idle-limit.ts';
-import { PartialFile } from './partial-file.ts';
+import { type ExpectedContent, PartialFile } from './partial-file.ts';
 import { bytesOf, discard } from './response-bytes.ts';
 import { type RetryPolicy, withRetries } from './retry.ts';
 
@@ -18,20 +18,16 @@ import { type RetryPolicy, withRetries } from './retry.ts';
 const IDLE_LIMIT_MS = 30_000;
 /**
  * Another process' partial file is taken over once it has not grown for so long. Should its owner still be alive, both
- * write the same bytes to the same places: content is named by the etag, and files are never cut, only left for new ones.
+ * write the same bytes to the same places: a blob's name stands for its content, and files are never cut, only left for new ones.
  */
 const ABANDONED_MS = 15_000;
 /** A try that moved so much does not count as failed: a large file over a bad line still arrives. */
 const PROGRESS_BYTES = 1 << 20;
 const PARTIAL = /\.[0-9a-f]{8}\.incomplete$/;
-const SHA256 = /^[0-9a-f]{64}$/;
 
-export interface BlobDownload {
-  /** Where the blob belongs; its name is its etag. */
+export interface BlobDownload extends ExpectedContent {
+  /** Where the blob belongs; its name stands for its content. */
   readonly path: string;
-  /** The file's name in the repository, for messages. */
-  readonly name: string;
-  readonly sizeBytes: number;
   /** Tells this process' partial files from others'. 8 hexadecimal digits. */
   readonly tag: string;
   readonly retries: RetryPolicy;
@@ -40,7 +36,7 @@ export interface BlobDownload {
   readonly onPosition: (bytes: number) => void;
 }
 
-/** Rejects with a `HubFault` or the signal's reason; a partial file stays for the next try. */
+/** Rejects with a `SourceFault` or the signal's reason; a partial file stays for the next try. */
 export async function downloadBlob(blob: BlobDownload, signal: AbortSignal): Promise<void> {
   await mkdir(dirname(blob.path), { recursive: true });
   const partial = await takePartial(blob);
@@ -56,23 +52,21 @@ export async function downloadBlob(blob: BlobDownload, signal: AbortSignal): Pro
     position = undefined;
     await transfer({ ...blob, onPosition }, partial, signal);
     if (!(await renamed(partial, blob.path))) {
-      throw new HubFault('temporary', `the partial file of \`${blob.name}\` was taken by another process`);
+      throw new SourceFault('temporary', `the partial file of \`${blob.name}\` was taken by another process`);
     }
   };
-  countHandle('hub-download', 1);
+  countHandle('download', 1);
   try {
     await withRetries(blob.retries, signal, attempt, () => movedBytes >= PROGRESS_BYTES);
   } finally {
-    countHandle('hub-download', -1);
+    countHandle('download', -1);
   }
 }
 
 /** One try: the file at `partial` grows to its full size and is checked. */
 async function transfer(blob: BlobDownload, partial: string, signal: AbortSignal): Promise<void> {
-  const etag = basename(blob.path);
-  const expected = { name: blob.name, sizeBytes: blob.sizeBytes, sha256: SHA256.test(etag) ? etag : undefined };
-  const file = await PartialFile.open(partial, expected);
-  const limit = new IdleLimit(signal, IDLE_LIMIT_MS);
+  const file = await PartialFile.open(partial, blob);
+  const limit = new IdleLimit(signal, IDLE_LIMIT_MS, blob.peer);
   try {
     if (file.position < blob.sizeBytes) await receive(blob, file, limit);
     await file.check();
@@ -87,13 +81,13 @@ async function receive(blob: BlobDownload, file: PartialFile, limit: IdleLimit):
   if (response.status !== 206 && file.position > 0) await file.startOver();
   if (response.status === 416) {
     await discard(response);
-    throw new HubFault('temporary', `the Hub would not continue \`${blob.name}\``);
+    throw new SourceFault('temporary', `${blob.peer} would not continue \`${blob.name}\``);
   }
   if (firstByteOf(response) !== file.position) {
     await discard(response);
-    throw new HubFault('broken', `the Hub sent another part of \`${blob.name}\` than was asked for`);
+    throw new SourceFault('broken', `${blob.peer} sent another part of \`${blob.name}\` than was asked for`);
   }
-  for await (const chunk of bytesOf(response)) {
+  for await (const chunk of bytesOf(response, blob.peer)) {
     limit.touch();
     await file.write(chunk);
     blob.onPosition(file.position);

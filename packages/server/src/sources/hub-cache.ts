@@ -8,17 +8,20 @@ import { mkdir, readFile, readdir, realpath, rename, stat, symlink, writeFile } 
 import { dirname, join, relative } from 'node:path';
 
 import { errorCode } from './containment.ts';
-import { HubFault } from './hub-fault.ts';
+import { SourceFault } from './source-fault.ts';
 import { type HubId, isCommit } from './hub-id.ts';
 
 export class HubCache {
   readonly #dir: string;
   /** Makes this process' temporary names differ from those of others in the same cache. */
   readonly #tag: string;
+  readonly #kind: string;
 
-  constructor(dir: string, tag: string) {
+  /** Another `kind` than `models` keeps what does not come from the Hub in folders that Python passes over. */
+  constructor(dir: string, tag: string, kind = 'models') {
     this.#dir = dir;
     this.#tag = tag;
+    this.#kind = kind;
   }
 
   /** The commit that a revision stands for as far as the cache knows. */
@@ -29,10 +32,10 @@ export class HubCache {
     return commit !== undefined && isCommit(commit) ? commit : undefined;
   }
 
-  /** The snapshot's folder as a real path. Rejects with a `HubFault` when somebody has just removed it. */
+  /** The snapshot's folder as a real path. Rejects with a `SourceFault` when somebody has just removed it. */
   async snapshot(repo: string, commit: string): Promise<string> {
     const folder = await ifPresent(realpath(this.#snapshotDir(repo, commit)));
-    if (folder === undefined) throw new HubFault('missing', 'its files were removed from the cache');
+    if (folder === undefined) throw new SourceFault('missing', 'its files were removed from the cache');
     return folder;
   }
 
@@ -75,7 +78,7 @@ export class HubCache {
   }
 
   #repoDir(repo: string): string {
-    return join(this.#dir, `models--${repo.replace('/', '--')}`);
+    return join(this.#dir, `${this.#kind}--${repo.replace('/', '--')}`);
   }
 
   #snapshotDir(repo: string, commit: string): string {

@@ -153,7 +153,7 @@ describe('downloads from the Hub', () => {
     await partialOf(cacheDir, 100_000);
     first.abort(reason);
     await one;
-    assert.deepEqual(liveHandles(), { 'hub-download': 1 });
+    assert.deepEqual(liveHandles(), { download: 1 });
     second.abort(reason);
     await two;
     assert.deepEqual(liveHandles(), {});

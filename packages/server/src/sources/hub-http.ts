@@ -1,15 +1,17 @@
 /**
  * The Hub's HTTP routes: what a revision holds, what a file weighs, and its bytes. Tokens go to the Hub's own origin only.
- * Knows nothing about the cache; every failure is a `HubFault`.
+ * Knows nothing about the cache; every failure is a `SourceFault`.
  */
 
 import { redirectFault } from './address.ts';
-import { HubFault, networkFault, statusFault } from './hub-fault.ts';
+import { SourceFault, networkFault, statusFault } from './source-fault.ts';
 import { type HubId, isCommit } from './hub-id.ts';
 import { IdleLimit } from './idle-limit.ts';
 import { bytesOf, discard } from './response-bytes.ts';
 import { type RetryPolicy, withRetries } from './retry.ts';
 
+/** How messages call it. */
+export const HUB = 'the Hub';
 const METADATA_LIMIT_MS = 15_000;
 const MAX_REDIRECTS = 8;
 /** A listing of 100,000 files; more is not a model. */
@@ -90,7 +92,7 @@ export class HubHttp {
 
   #metadata<T>(signal: AbortSignal, work: (limited: AbortSignal) => Promise<T>): Promise<T> {
     return withRetries(this.#retries, signal, async () => {
-      const limit = new IdleLimit(signal, METADATA_LIMIT_MS);
+      const limit = new IdleLimit(signal, METADATA_LIMIT_MS, HUB);
       try {
         return await work(limit.signal);
       } finally {
@@ -107,14 +109,14 @@ export class HubHttp {
       if (location === null) {
         if (response.ok || response.status === 416) return response;
         await discard(response);
-        throw statusFault(response);
+        throw statusFault(response, HUB);
       }
       const target = await this.#redirectTarget(place, location);
       await discard(response);
       if (!follows(target, response)) return response;
       place = target;
     }
-    throw new HubFault('broken', `the Hub redirected more than ${MAX_REDIRECTS} times`);
+    throw new SourceFault('broken', `the Hub redirected more than ${MAX_REDIRECTS} times`);
   }
 
   async #fetch(
@@ -130,16 +132,16 @@ export class HubHttp {
     try {
       return await fetch(url, { method, headers: all, redirect: 'manual', signal });
     } catch (error) {
-      throw networkFault(error);
+      throw networkFault(error, HUB);
     }
   }
 
   async #redirectTarget(from: URL, location: string): Promise<URL> {
     if (!URL.canParse(location, from.href))
-      throw new HubFault('broken', 'the Hub redirected to something that is no URL');
+      throw new SourceFault('broken', 'the Hub redirected to something that is no URL');
     const target = new URL(location, from);
     const fault = await redirectFault(this.#endpoint, target);
-    if (fault !== undefined) throw new HubFault('broken', `the Hub answered with ${fault}, which is not followed`);
+    if (fault !== undefined) throw new SourceFault('broken', `the Hub answered with ${fault}, which is not followed`);
     return target;
   }
 
@@ -159,7 +161,7 @@ function remoteFile(name: string, headers: Headers): RemoteFile {
   const etag = quoted.replace(/^W\//, '').replaceAll('"', '');
   const size = headers.get('x-linked-size') ?? headers.get('content-length') ?? '';
   if (!/^\w[\w-]{0,127}$/.test(etag) || !/^\d{1,15}$/.test(size)) {
-    throw new HubFault('broken', `the Hub gave no usable identity or size for \`${name}\``);
+    throw new SourceFault('broken', `the Hub gave no usable identity or size for \`${name}\``);
   }
   return { name, etag, sizeBytes: Number(size) };
 }
@@ -172,30 +174,30 @@ function parseListing(text: string): Listing {
       return { commit: sha, names: siblings.map(siblingName) };
     }
   }
-  throw new HubFault('broken', 'the Hub’s answer is not a listing of a repository');
+  throw new SourceFault('broken', 'the Hub’s answer is not a listing of a repository');
 }
 
 function siblingName(sibling: unknown): string {
   if (typeof sibling === 'object' && sibling !== null && 'rfilename' in sibling) {
     if (typeof sibling.rfilename === 'string') return sibling.rfilename;
   }
-  throw new HubFault('broken', 'the Hub listed a file without a name');
+  throw new SourceFault('broken', 'the Hub listed a file without a name');
 }
 
 function parseJson(text: string): unknown {
   try {
     return JSON.parse(text);
   } catch {
-    throw new HubFault('broken', 'the Hub’s answer is not JSON');
+    throw new SourceFault('broken', 'the Hub’s answer is not JSON');
   }
 }
 
 async function readBounded(response: Response, limitBytes: number): Promise<string> {
   const chunks: Uint8Array[] = [];
   let totalBytes = 0;
-  for await (const chunk of bytesOf(response)) {
+  for await (const chunk of bytesOf(response, HUB)) {
     totalBytes += chunk.byteLength;
-    if (totalBytes > limitBytes) throw new HubFault('broken', 'the Hub’s listing is too large');
+    if (totalBytes > limitBytes) throw new SourceFault('broken', 'the Hub’s listing is too large');
     chunks.push(chunk);
   }
   return Buffer.concat(chunks).toString('utf8');

@@ -10,8 +10,8 @@ import { checkAdapterFolder, checkMedusaConfig } from './adapter-folder.ts';
 import { checkAdapterId, checkToken, isToken } from './adapter-id.ts';
 import { downloadBlob } from './blob-download.ts';
 import { HubCache } from './hub-cache.ts';
-import { HubFault, adapterError, modelError } from './hub-fault.ts';
-import { HubHttp, type HubRevision, type RemoteFile } from './hub-http.ts';
+import { SourceFault, adapterError, modelError } from './source-fault.ts';
+import { HUB, HubHttp, type HubRevision, type RemoteFile } from './hub-http.ts';
 import { type HubId, isCommit, parseHubId } from './hub-id.ts';
 import { mapLimited } from './limited.ts';
 import { adapterFault, adapterFiles, modelFault, modelFiles } from './repo-files.ts';
@@ -22,6 +22,8 @@ import type { AdapterLocation, FetchOptions, LocateOptions, ResolvedFolder, Sour
 const PUBLIC_HUB = 'https://huggingface.co';
 
 const PARALLEL_FILES = 4;
+/** Large files are named by their content. */
+const SHA256 = /^[0-9a-f]{64}$/;
 
 export interface HubOptions {
   /** `HF_ENDPOINT`; the public Hub when undefined. */
@@ -79,7 +81,7 @@ class HuggingFaceHub implements Hub {
     try {
       return await (this.#offline ? this.#locateCached(id) : this.#locateRemote(id, apiToken, signal));
     } catch (error) {
-      throw adapterError(error, id.repo);
+      throw adapterError(error, id.repo, 'hub');
     }
   }
 
@@ -114,7 +116,7 @@ class HuggingFaceHub implements Hub {
   async #locateCached(id: HubId): Promise<AdapterLocation> {
     const commit = await this.#cache.commitOf(id);
     if (commit === undefined || adapterFault(await this.#cache.fileNames(id.repo, commit)) !== undefined) {
-      throw new HubFault('missing', 'it is not in the cache, and the server is offline');
+      throw new SourceFault('missing', 'it is not in the cache, and the server is offline');
     }
     const fetch = async (): Promise<ResolvedFolder> => {
       const resolved = await this.#resolved(id, commit);
@@ -140,7 +142,7 @@ class HuggingFaceHub implements Hub {
       try {
         return await fetch(options);
       } catch (error) {
-        throw adapterError(error, id.repo);
+        throw adapterError(error, id.repo, 'hub');
       }
     };
     return { source: 'hub', id: id.repo, revision: commit, fetch: guarded };
@@ -163,7 +165,7 @@ class HuggingFaceHub implements Hub {
 
   async #fetchModel(id: HubId, options: FetchOptions): Promise<ResolvedModel> {
     if (this.#offline) {
-      throw new HubFault('missing', `revision ${id.revision} is not in the cache, and the server is offline`);
+      throw new SourceFault('missing', `revision ${id.revision} is not in the cache, and the server is offline`);
     }
     const { commit, names } = await this.#http.listing(id, this.#token, options.signal);
     const reason = modelFault(names);
@@ -211,7 +213,9 @@ class HuggingFaceHub implements Hub {
     if (!(await this.#cache.hasBlob(revision.repo, etag, sizeBytes))) {
       const open = (firstByte: number, limited: AbortSignal): Promise<Response> =>
         this.#http.open(revision, name, firstByte, limited);
-      const blob = { path, name, sizeBytes, tag: this.#tag, retries: this.#retries, open, onPosition };
+      const digest = SHA256.test(etag) ? ({ algorithm: 'sha256', hex: etag } as const) : undefined;
+      const expected = { name, peer: HUB, sizeBytes, digest };
+      const blob = { ...expected, path, tag: this.#tag, retries: this.#retries, open, onPosition };
       await this.#downloads.run(path, signal, (jobSignal) => downloadBlob(blob, jobSignal));
     }
     onPosition(sizeBytes);

@@ -1,6 +1,6 @@
 /** A caller's signal joined with a time limit that starts anew at each sign of life. */
 
-import { HubFault } from './hub-fault.ts';
+import { SourceFault } from './source-fault.ts';
 
 export class IdleLimit {
   readonly #controller = new AbortController();
@@ -8,11 +8,12 @@ export class IdleLimit {
   readonly #timer: NodeJS.Timeout;
   readonly #onAbort = (): void => this.#controller.abort(this.#caller.reason);
 
-  constructor(caller: AbortSignal, limitMs: number) {
+  /** `peer` is who is silent, for the message. */
+  constructor(caller: AbortSignal, limitMs: number, peer: string) {
     caller.throwIfAborted();
     this.#caller = caller;
     caller.addEventListener('abort', this.#onAbort, { once: true });
-    const fault = new HubFault('temporary', `the Hub sent nothing for ${limitMs / 1000} s`);
+    const fault = new SourceFault('temporary', `${peer} sent nothing for ${limitMs / 1000} s`);
     this.#timer = setTimeout(() => this.#controller.abort(fault), limitMs);
   }
 

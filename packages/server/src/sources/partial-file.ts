@@ -1,5 +1,5 @@
 /**
- * A file that grows to a known size and, where its sha256 is known, to known content. Written by position and never cut
+ * A file that grows to a known size and, where its digest is known, to known content. Written by position and never cut
  * short: whoever else still writes the same content to it does no harm. Knows nothing about the network.
  */
 
@@ -7,14 +7,22 @@ import { type Hash, createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
 import { type FileHandle, constants, open, rm } from 'node:fs/promises';
 
-import { HubFault } from './hub-fault.ts';
+import { SourceFault } from './source-fault.ts';
+
+export interface Digest {
+  readonly algorithm: 'sha256' | 'md5';
+  /** In hexadecimal. */
+  readonly hex: string;
+}
 
 export interface ExpectedContent {
-  /** For messages. */
+  /** The file's name at the other end, for messages. */
   readonly name: string;
+  /** Who sends it, for messages: `the Hub`. */
+  readonly peer: string;
   readonly sizeBytes: number;
-  /** In hexadecimal; undefined where the Hub does not say it. */
-  readonly sha256: string | undefined;
+  /** Undefined where the other end does not say it. */
+  readonly digest: Digest | undefined;
 }
 
 export class PartialFile {
@@ -47,10 +55,10 @@ export class PartialFile {
   }
 
   async write(chunk: Uint8Array): Promise<void> {
-    const { name, sizeBytes } = this.#expected;
+    const { name, peer, sizeBytes } = this.#expected;
     if (this.#position + chunk.byteLength > sizeBytes) {
       await rm(this.#path, { force: true });
-      throw new HubFault('broken', `\`${name}\` is larger than the Hub says (${sizeBytes} bytes)`);
+      throw new SourceFault('broken', `\`${name}\` is larger than ${peer} says (${sizeBytes} bytes)`);
     }
     for (let done = 0; done < chunk.byteLength;) {
       const { bytesWritten } = await this.#handle.write(chunk, done, chunk.byteLength - done, this.#position + done);
@@ -70,13 +78,19 @@ export class PartialFile {
 
   /** Throws unless the content is complete; damaged content is removed. */
   async check(): Promise<void> {
-    const { name, sizeBytes, sha256 } = this.#expected;
+    const { name, peer, sizeBytes, digest } = this.#expected;
     if (this.#position < sizeBytes) {
-      throw new HubFault('temporary', `the transfer of \`${name}\` was cut at ${this.#position} of ${sizeBytes} bytes`);
+      throw new SourceFault(
+        'temporary',
+        `the transfer of \`${name}\` was cut at ${this.#position} of ${sizeBytes} bytes`,
+      );
     }
-    if (this.#hash !== undefined && this.#hash.digest('hex') !== sha256) {
+    if (digest !== undefined && this.#hash?.digest('hex') !== digest.hex) {
       await rm(this.#path, { force: true });
-      throw new HubFault('temporary', `\`${name}\` arrived damaged: its sha256 is not the one that the Hub says`);
+      throw new SourceFault(
+        'temporary',
+        `\`${name}\` arrived damaged: its ${digest.algorithm} is not the one that ${peer} says`,
+      );
     }
     await this.#handle.datasync();
   }
@@ -89,8 +103,8 @@ export class PartialFile {
     const { size } = await this.#handle.stat();
     if (size > this.#expected.sizeBytes) return this.startOver();
     this.#position = size;
-    if (this.#expected.sha256 === undefined) return;
-    this.#hash = createHash('sha256');
+    if (this.#expected.digest === undefined) return;
+    this.#hash = createHash(this.#expected.digest.algorithm);
     if (size === 0) return;
     const written: AsyncIterable<Buffer> = createReadStream(this.#path, { end: size - 1 });
     for await (const chunk of written) this.#hash.update(chunk);

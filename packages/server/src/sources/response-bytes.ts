@@ -1,13 +1,13 @@
-/** The body of an answer: read chunk by chunk, or not at all. A connection that breaks is a `HubFault`; other errors are none of the network's. */
+/** The body of an answer: read chunk by chunk, or not at all. A connection that breaks is a `SourceFault`; other errors are none of the network's. */
 
-import { networkFault } from './hub-fault.ts';
+import { networkFault } from './source-fault.ts';
 
-export async function* bytesOf(response: Response): AsyncGenerator<Uint8Array, void, undefined> {
+export async function* bytesOf(response: Response, peer: string): AsyncGenerator<Uint8Array, void, undefined> {
   if (response.body === null) return;
   try {
     yield* response.body;
   } catch (error) {
-    throw networkFault(error);
+    throw networkFault(error, peer);
   }
 }
 

@@ -2,7 +2,7 @@
 
 import { setTimeout as pause } from 'node:timers/promises';
 
-import { HubFault } from './hub-fault.ts';
+import { SourceFault } from './source-fault.ts';
 
 export interface RetryPolicy {
   /** Tries in all. */
@@ -29,7 +29,7 @@ export async function withRetries<T>(
       return await attempt();
     } catch (error) {
       signal.throwIfAborted();
-      if (!(error instanceof HubFault) || error.kind !== 'temporary') throw error;
+      if (!(error instanceof SourceFault) || error.kind !== 'temporary') throw error;
       failureCount = hasProgressed() ? 1 : failureCount + 1;
       const asked = error.retryAfterMs ?? 0;
       if (failureCount >= attemptCount || asked > MAX_PAUSE_MS) throw error;
