@@ -4,7 +4,7 @@
  */
 
 import type { AdapterSlot } from '#server/backend/adapters.ts';
-import type { StepSegment } from '#server/backend/step.ts';
+import { oneSlot, type StepSegment } from '#server/backend/step.ts';
 import { present } from '#server/base/assert.ts';
 import { openBenchEngine, prepareFiles, type BenchEngine } from './bench-engine.ts';
 import { CpuShare } from './cpu-share.ts';
@@ -74,7 +74,7 @@ async function loadSlots({ engine }: BenchEngine, recipes: readonly AdapterRecip
   for (const recipe of recipes) {
     const reference = { id: adapterId(recipe), source: 'local' } as const;
     const lease = await engine.adapters.acquire(reference, new AbortController().signal);
-    slots.push(lease.adapter.slot);
+    slots.push(...lease.slots.map(({ slot }) => slot));
     lease.release();
   }
   return slots;
@@ -108,7 +108,7 @@ async function stepMs({ engine }: BenchEngine, slots: readonly (AdapterSlot | un
   const segments = slots.map((adapter, row): StepSegment => {
     const [token] = promptTokens(row, 1, model.description.decoder.vocabSize);
     const tokens = [present(token, 'a token')];
-    return { tokens, position: POSITION, firstCell: row * (POSITION + 1), adapter, outputCount: 1 };
+    return { tokens, position: POSITION, firstCell: row * (POSITION + 1), adapters: oneSlot(adapter), outputCount: 1 };
   });
   const begun = performance.now();
   await backend.runStep((graph) => model.decoder.forward(graph), kv.store, segments, { reduce: true });

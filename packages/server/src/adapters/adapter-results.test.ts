@@ -7,6 +7,7 @@ import { referenceLogits } from '../testing/reference-model.ts';
 import { Setting } from '../testing/setting.ts';
 import { writeTinyAdapter, type TinyAdapterOptions } from '../testing/tiny-adapter.ts';
 import { makeTinyModel, type TinyModel } from '../testing/tiny-model.ts';
+import { oneSlot } from '../backend/step.ts';
 
 const PROMPT = [256, 84, 104, 101, 32, 99, 97, 116, 32, 104, 97, 100];
 const LINEAR = ['q_proj', 'k_proj', 'v_proj', 'o_proj', 'gate_proj', 'up_proj', 'down_proj'];
@@ -88,7 +89,7 @@ function describeAdapters(
       const loaded = [];
       for (const [i, options] of Object.values(adapters).entries()) loaded.push(await setting.loadAdapter(options, i));
       const rows = [undefined, ...loaded].map((adapter, i) => ({
-        ...{ tokens: PROMPT, position: 0, firstCell: i * PROMPT.length, adapter: adapter?.slot },
+        ...{ tokens: PROMPT, position: 0, firstCell: i * PROMPT.length, adapters: oneSlot(adapter?.slot) },
         outputCount: PROMPT.length,
       }));
       const logits = await setting.step(rows);

@@ -101,7 +101,9 @@ export interface Backend {
   /** Makes a tensor resident; mapped files are used in place where the device can. */
   loadWeight(view: TensorView, options: WeightOptions): Promise<Weight>;
   createKvStore(shape: KvShape): KvStore;
-  /** Makes an adapter's tensors resident. Steps go on meanwhile; the slot may be used from the next step. */
+  /** Device memory that `loadAdapter` would take at most, in bytes. */
+  adapterBytes(tensors: AdapterTensors): number;
+  /** Makes an adapter's tensors resident, beside other loads. Steps go on meanwhile; the slot may be used from the next step. */
   loadAdapter(tensors: AdapterTensors): Promise<AdapterSlot>;
   /** Frees a slot that no step uses any more. */
   unloadAdapter(slot: AdapterSlot): void;

@@ -8,6 +8,11 @@ export interface WeightedSlot {
   readonly weight: number;
 }
 
+/** The usual case: one adapter as it was trained, or none. */
+export function oneSlot(slot: AdapterSlot | undefined): readonly WeightedSlot[] {
+  return slot === undefined ? [] : [{ slot, weight: 1 }];
+}
+
 /** Consecutive tokens of one sequence: a chunk of its prompt, or its last token (and, later, its drafts). */
 export interface StepSegment {
   readonly tokens: readonly number[];

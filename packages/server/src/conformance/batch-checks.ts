@@ -6,6 +6,7 @@ import type { AnsweredPrompt, CheckedModel } from './checked-model.ts';
 import { comparableRowCount, compareGreedy, compareRows, worstOf, type Answer, type Outcome } from './comparison.ts';
 import type { CheckGroup } from './report.ts';
 import { readMixedBatch } from './vectors.ts';
+import { oneSlot } from '../backend/step.ts';
 
 /** Chunks of several prompts beside others' next tokens; later sequences lie in cells that earlier ones left. */
 const JOINING: Pace = { prefillBudget: 23, joinsPerStep: 2, cellShare: 0.4 };
@@ -29,8 +30,8 @@ export async function checkBatches({ session, options, answered }: CheckedModel,
   // First prompts of all, then second ones: neighbours differ in adapter.
   const asked = answered.toSorted((a, b) => a.index - b.index);
   // Every other row's tokens are chosen by the sampler, the rest by the device.
-  const tasks = asked.map(({ vector: { prompt, greedy }, adapter }, i) => {
-    return { prompt, newTokenCount: greedy.length, adapter, isReduced: i % 2 === 0 };
+  const tasks = asked.map(({ vector: { prompt, greedy }, adapters }, i) => {
+    return { prompt, newTokenCount: greedy.length, adapters, isReduced: i % 2 === 0 };
   });
   for (const [name, pace] of PACES) {
     const answers = await session.answer(tasks, pace);
@@ -50,7 +51,7 @@ export async function checkMixedBatch(
   const tasks = rows.map(({ adapter: letter, ids }) => {
     const adapter = adapters.get(MIXED_ADAPTERS[letter] ?? letter);
     if (adapter === undefined && letter !== '__base__') throw new Error(`adapter ${letter} is not loaded`);
-    return { prompt: ids, newTokenCount: 1, adapter, isReduced: true };
+    return { prompt: ids, newTokenCount: 1, adapters: oneSlot(adapter), isReduced: true };
   });
   const answers = await session.answer(tasks, ALL_AT_ONCE);
   for (const [i, { logits }] of rows.entries()) {

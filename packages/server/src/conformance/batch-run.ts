@@ -5,9 +5,8 @@
 
 import { kvShape, kvTypes } from '../serving/limits.ts';
 import type { Dtype } from '../weights/tensor-view.ts';
-import type { AdapterSlot } from '../backend/adapters.ts';
 import type { Backend } from '../backend/backend.ts';
-import type { StepOutput, StepSegment } from '../backend/step.ts';
+import type { StepOutput, StepSegment, WeightedSlot } from '../backend/step.ts';
 import { assert, present } from '../base/assert.ts';
 import type { BaseModel } from '../engine/base-model.ts';
 import { KvCache, type KvSpan } from '../engine/kv-cache.ts';
@@ -24,7 +23,7 @@ export interface Task {
   readonly prompt: readonly number[];
   /** At least 1. */
   readonly newTokenCount: number;
-  readonly adapter: AdapterSlot | undefined;
+  readonly adapters: readonly WeightedSlot[];
   /** The device chooses the tokens, as for plain greedy requests; otherwise the sampler does. */
   readonly isReduced: boolean;
 }
@@ -116,11 +115,11 @@ export class BatchRun {
 
   #start(task: Task, span: KvSpan): RunningTask {
     const history = new TokenHistory(task.prompt);
-    const { adapter, isReduced } = task;
+    const { adapters, isReduced } = task;
     const vocabSize = this.#vocabSize;
     const sampler = new Sampler(GREEDY, { vocabSize, watermark: { gamma: 0, delta: 0 }, scratch: this.#scratch });
     const sequence = new Sequence({
-      ...{ history, span, adapter, sampler },
+      ...{ history, span, adapters, sampler },
       isPlainGreedy: isReduced,
       alternatives: 0,
       // Log-probabilities of the prompt are how the engine gives the logits of all its rows.

@@ -1,6 +1,7 @@
 /** What is known of a model while it is checked: the session that has it, its adapters, and its answers so far. */
 
 import type { AdapterSlot } from '../backend/adapters.ts';
+import type { WeightedSlot } from '../backend/step.ts';
 import type { ModelCase } from './cases.ts';
 import type { Answer } from './comparison.ts';
 import type { EngineSession, SessionOptions } from './engine-session.ts';
@@ -13,7 +14,7 @@ export interface AnsweredPrompt {
   /** Its place among the prompts of its folder. */
   readonly index: number;
   readonly vector: PromptVector;
-  readonly adapter: AdapterSlot | undefined;
+  readonly adapters: readonly WeightedSlot[];
   readonly alone: Answer;
 }
 

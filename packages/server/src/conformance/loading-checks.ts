@@ -25,7 +25,7 @@ export async function checkOtherForms(
   group: CheckGroup,
 ): Promise<void> {
   const tasks = readVectors(options.folder).map(({ prompt }) => {
-    return { prompt, newTokenCount: 1, adapter: undefined, isReduced: true };
+    return { prompt, newTokenCount: 1, adapters: [], isReduced: true };
   });
   const forms = { 'the other config.json': writeOtherConfig, 'two shards': writeShards };
   for (const [name, write] of Object.entries(forms)) {

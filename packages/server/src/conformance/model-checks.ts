@@ -3,7 +3,7 @@
  * them together.
  */
 
-import type { AdapterSlot } from '../backend/adapters.ts';
+import { oneSlot, type WeightedSlot } from '../backend/step.ts';
 import { checkBatches, checkMixedBatch } from './batch-checks.ts';
 import { ALL_AT_ONCE } from './batch-run.ts';
 import type { FolderCase, ModelCase } from './cases.ts';
@@ -24,7 +24,7 @@ export async function checkModel(model: ModelCase, options: SessionOptions, repo
   const checked: CheckedModel = { model, options, session, adapters: new Map(), answered: [] };
   try {
     const { base, adapters, mixedBatch } = model;
-    if (base) await report.group(name, (group) => checkAlone(checked, base, undefined, group));
+    if (base) await report.group(name, (group) => checkAlone(checked, base, [], group));
     for (const adapter of adapters) {
       await report.group(`${options.precision.dtype} ${adapter.name}`, (group) =>
         checkAdapter(checked, adapter, group),
@@ -51,23 +51,23 @@ async function openChecked(
 async function checkAdapter(checked: CheckedModel, adapter: FolderCase, group: CheckGroup): Promise<void> {
   const slot = await checked.session.loadAdapter(adapter.folder, adapter.name);
   checked.adapters.set(adapter.name, slot);
-  await checkAlone(checked, adapter, slot, group);
+  await checkAlone(checked, adapter, oneSlot(slot), group);
 }
 
 async function checkAlone(
   checked: CheckedModel,
   { name, folder }: FolderCase,
-  adapter: AdapterSlot | undefined,
+  adapters: readonly WeightedSlot[],
   group: CheckGroup,
 ): Promise<void> {
   const { session, options, answered } = checked;
   const { tolerance } = options.precision;
   for (const [i, vector] of readVectors(folder).entries()) {
     const { prompt, greedy, logits } = vector;
-    const task = { prompt, newTokenCount: greedy.length, adapter, isReduced: true };
+    const task = { prompt, newTokenCount: greedy.length, adapters, isReduced: true };
     const alone = await group.attempt(`prompt ${i}`, () => session.answerOne(task, ALL_AT_ONCE));
     if (alone === undefined) continue;
-    const asked: AnsweredPrompt = { name: `${name} prompt ${i}`, index: i, vector, adapter, alone };
+    const asked: AnsweredPrompt = { name: `${name} prompt ${i}`, index: i, vector, adapters, alone };
     answered.push(asked);
     await group.check(`prompt ${i}: logits`, () => compareRows(logits, alone.rows.slice(0, prompt.length), tolerance));
     await group.check(`prompt ${i}: greedy tokens`, () => compareGreedy(vector, alone, tolerance));
@@ -80,13 +80,13 @@ async function checkAlone(
 /** The prompt with its greedy tokens as one longer prompt gives the same logits, in chunks, as it gave step by step. */
 async function compareChunked(
   { session, options }: CheckedModel,
-  { vector, adapter, alone }: AnsweredPrompt,
+  { vector, adapters, alone }: AnsweredPrompt,
   chunkLen: number,
 ): Promise<Outcome> {
   const { tolerance } = options.precision;
   const prompt = [...vector.prompt, ...alone.tokens.slice(0, -1)];
   const pace = { ...ALL_AT_ONCE, prefillBudget: chunkLen };
-  const { rows } = await session.answerOne({ prompt, newTokenCount: 1, adapter, isReduced: true }, pace);
+  const { rows } = await session.answerOne({ prompt, newTokenCount: 1, adapters, isReduced: true }, pace);
   return worstOf([
     compareRows(vector.logits, rows.slice(0, vector.prompt.length), tolerance),
     compareRows(alone.rows, rows, tolerance),

@@ -10,6 +10,7 @@ import { isPlainGreedy, Sampler } from './sampling/sampler.ts';
 import { SamplingScratch } from './sampling/scratch.ts';
 import { TokenHistory } from './sampling/token-history.ts';
 import { Sequence, type ChosenToken } from './sequence.ts';
+import { oneSlot } from '../backend/step.ts';
 
 const VOCAB_SIZE = 264;
 const WATERMARK = { gamma: 0.5, delta: 2 };
@@ -80,7 +81,7 @@ describe('Runner', () => {
     const sequence = new Sequence({
       history,
       span,
-      adapter: adapters[of.adapter]?.slot,
+      adapters: oneSlot(adapters[of.adapter]?.slot),
       sampler: new Sampler(of.sampling, { vocabSize: VOCAB_SIZE, watermark: WATERMARK, scratch }),
       isPlainGreedy: isPlainGreedy(of.sampling),
       alternatives: of.alternatives,

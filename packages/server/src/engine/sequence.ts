@@ -4,8 +4,7 @@
  */
 
 import { LoraxError } from '../base/errors.ts';
-import type { AdapterSlot } from '../backend/adapters.ts';
-import type { StepOutput, StepSegment } from '../backend/step.ts';
+import type { StepOutput, StepSegment, WeightedSlot } from '../backend/step.ts';
 import type { KvSpan } from './kv-cache.ts';
 import { logProbability, requireFinite } from './sampling/log-softmax.ts';
 import type { ScoredToken } from './sampling/candidates.ts';
@@ -15,7 +14,8 @@ import type { TokenHistory } from './sampling/token-history.ts';
 export interface SequenceOptions {
   readonly history: TokenHistory;
   readonly span: KvSpan;
-  readonly adapter: AdapterSlot | undefined;
+  /** What enters all of its rows; none is the bare base model. */
+  readonly adapters: readonly WeightedSlot[];
   readonly sampler: Sampler;
   /** The device's own best token is the answer; its logits need not be read. */
   readonly isPlainGreedy: boolean;
@@ -67,13 +67,13 @@ export class Sequence {
 
   /** The next rows, at most `budget` of them; `advance` must follow once they are computed. */
   nextSegment(budget: number): StepSegment {
-    const { history, adapter, promptLogprobs, span } = this.#options;
+    const { history, adapters, promptLogprobs, span } = this.#options;
     const position = this.#computedLen;
     const tokens = history.tokens.slice(position, Math.min(history.length, position + budget));
     this.#segmentLen = tokens.length;
     const isLast = position + tokens.length === history.length;
     const outputCount = promptLogprobs && this.isPrefilling ? tokens.length : Number(isLast);
-    return { tokens, position, firstCell: span.firstCell, adapter, outputCount };
+    return { tokens, position, firstCell: span.firstCell, adapters, outputCount };
   }
 
   /** Takes the results of the segment that `nextSegment` gave. Throws GENERATION where they are not finite. */

@@ -40,6 +40,11 @@ export function viewMemory(address: Pointer, byteLength: number): ArrayBuffer {
   return koffi.view(address, byteLength);
 }
 
+/** Where a buffer's bytes lie; valid for as long as somebody holds the buffer. */
+export function addressOf(buffer: ArrayBuffer): Pointer {
+  return koffi.address(buffer);
+}
+
 const PAGE_BYTES = 4096;
 
 /** Reads one byte of every page, so that a mapped file's content is in memory. Returns the bytes' exclusive or. */

@@ -4,9 +4,9 @@
  */
 
 import { invalidField, LoraxError } from '../base/errors.ts';
-import type { AdapterLease } from '../adapters/adapter-store.ts';
+import type { AdapterLease } from '../adapters/adapter-lease.ts';
 import type { Tokenizer } from '../text/tokenizer.ts';
-import type { AdapterReference } from '../base/adapter-reference.ts';
+import type { AdapterChoice } from '../base/adapter-reference.ts';
 import type { Generation, GenerationRequest, Generator } from './request.ts';
 import { RunningRequest } from './running-request.ts';
 import type { Scheduler } from './scheduler.ts';
@@ -25,7 +25,7 @@ export interface IntakeParts {
   readonly tokenizer: Tokenizer;
   readonly eosTokenIds: ReadonlySet<number>;
   readonly scheduler: Scheduler;
-  readonly adapters: { acquire(reference: AdapterReference, signal: AbortSignal): Promise<AdapterLease> };
+  readonly adapters: { acquire(choice: AdapterChoice, signal: AbortSignal): Promise<AdapterLease> };
 }
 
 export class Intake implements Generator {
@@ -68,8 +68,7 @@ export class Intake implements Generator {
     const lease = request.adapter && (await adapters.acquire(request.adapter, signal));
     if (lease) onLease(lease);
     signal.throwIfAborted();
-    const adapter = lease?.adapter.slot;
-    const accepted = { request, promptIds, maxNewTokens, adapter, receivedAt, signal, release };
+    const accepted = { request, promptIds, maxNewTokens, adapters: lease?.slots ?? [], receivedAt, signal, release };
     const running = new RunningRequest(accepted, tokenizer, eosTokenIds);
     const promptText = this.#promptText(request, promptIds);
     // Nothing may fail from here on: the scheduler gives back what was taken.
@@ -77,7 +76,7 @@ export class Intake implements Generator {
     return {
       promptTokens: promptIds.length,
       promptText,
-      adapterGeneration: lease?.adapter.generation,
+      adapterGeneration: lease?.generation,
       prompt: running.prompt,
       events: running.events,
     };

@@ -1,6 +1,6 @@
 /** A validated generation request, and what comes back for it. Shared by the HTTP layer, the command line and the scheduler. */
 
-import type { AdapterReference } from '../base/adapter-reference.ts';
+import type { AdapterChoice } from '../base/adapter-reference.ts';
 import type { SamplingParams } from '../engine/sampling/params.ts';
 
 export interface GenerationRequest {
@@ -8,7 +8,7 @@ export interface GenerationRequest {
   /** Whether the tokenizer adds its BOS and the like; chat prompts bring their own. */
   readonly addSpecialTokens: boolean;
   /** Undefined is the bare base model. */
-  readonly adapter: AdapterReference | undefined;
+  readonly adapter: AdapterChoice | undefined;
   readonly sampling: SamplingParams;
   /** Undefined fills the context. 0 is allowed for callers that only want the prompt's log-probabilities. */
   readonly maxNewTokens: number | undefined;

@@ -5,7 +5,7 @@
 
 import { LoraxError } from '../base/errors.ts';
 import { Channel } from '../base/channel.ts';
-import type { AdapterSlot } from '../backend/adapters.ts';
+import type { WeightedSlot } from '../backend/step.ts';
 import type { KvSpan } from '../engine/kv-cache.ts';
 import { isSampling } from '../engine/sampling/params.ts';
 import { isPlainGreedy, type Sampler } from '../engine/sampling/sampler.ts';
@@ -19,7 +19,7 @@ export interface AcceptedRequest {
   readonly request: GenerationRequest;
   readonly promptIds: readonly number[];
   readonly maxNewTokens: number;
-  readonly adapter: AdapterSlot | undefined;
+  readonly adapters: readonly WeightedSlot[];
   readonly receivedAt: number;
   readonly signal: AbortSignal;
   /** Gives back what was taken for the request: its adapter's lease, its permit. */
@@ -69,12 +69,12 @@ export class RunningRequest {
 
   /** Gives the request its cells; from here on it takes part in steps. */
   start(span: KvSpan, sampler: Sampler): Sequence {
-    const { request, adapter } = this.#accepted;
+    const { request, adapters } = this.#accepted;
     this.#startedAt = performance.now();
     this.#sequence = new Sequence({
       history: this.#history,
       span,
-      adapter,
+      adapters,
       sampler,
       isPlainGreedy: isPlainGreedy(request.sampling),
       alternatives: request.alternatives,

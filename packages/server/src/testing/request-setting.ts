@@ -6,6 +6,7 @@
 import assert from 'node:assert/strict';
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
+import type { AdapterReference } from '../base/adapter-reference.ts';
 import { AdapterStore } from '../adapters/adapter-store.ts';
 import { liveHandles } from '../base/handles.ts';
 import { Runner } from '../engine/runner.ts';
@@ -132,7 +133,7 @@ export class RequestSetting {
   }
 
   /** A reference to a random adapter that lies in the adapter root, not loaded yet. */
-  adapter(...args: Parameters<Setting['writeAdapter']>): NonNullable<GenerationRequest['adapter']> {
+  adapter(...args: Parameters<Setting['writeAdapter']>): AdapterReference {
     return { id: this.engine.writeAdapter(...args).id, source: 'local' };
   }
 

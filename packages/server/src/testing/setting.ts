@@ -9,7 +9,7 @@ import { join } from 'node:path';
 import { AdapterLoader, type LoadedAdapter } from '../adapters/adapter-loader.ts';
 import type { Backend } from '../backend/backend.ts';
 import type { KvDtype } from '../backend/kv.ts';
-import type { StepSegment } from '../backend/step.ts';
+import { oneSlot, type StepSegment } from '../backend/step.ts';
 import { GgmlBackend } from '../backend/ggml/ggml-backend.ts';
 import type { MatmulPrecision } from '../backend/ggml/products.ts';
 import { BaseModel } from '../engine/base-model.ts';
@@ -111,7 +111,7 @@ export class Setting {
   /** Logits of every position of one sequence, computed alone and at once. */
   async logitsOf(tokens: readonly number[], adapter?: LoadedAdapter, firstCell = 0): Promise<Float32Array[]> {
     const [rows] = await this.step([
-      { tokens, position: 0, firstCell, adapter: adapter?.slot, outputCount: tokens.length },
+      { tokens, position: 0, firstCell, adapters: oneSlot(adapter?.slot), outputCount: tokens.length },
     ]);
     return rows!;
   }

@@ -56,6 +56,10 @@ export class WatchedBackend implements Backend {
     };
   }
 
+  adapterBytes(tensors: AdapterTensors): number {
+    return this.#inner.adapterBytes(tensors);
+  }
+
   async loadAdapter(tensors: AdapterTensors): Promise<AdapterSlot> {
     this.loadCount++;
     await this.beforeLoad();

@@ -2,6 +2,7 @@
 
 import type { Pointer } from '../../native/ffi.ts';
 import type { EmbeddingTable } from '../backend.ts';
+import { weighted } from './adapter-products.ts';
 import type { EmbeddingEntry } from './adapter-slot.ts';
 import type { GraphContext } from './graph-context.ts';
 import type { AdapterGroup, RowSet } from './step-layout.ts';
@@ -28,7 +29,7 @@ function embedGroup(
   y: Pointer,
   tokens: Pointer,
   hiddenSize: number,
-  { firstRow, rowCount }: AdapterGroup,
+  { firstRow, rowCount, weight }: AdapterGroup,
   entry: EmbeddingEntry,
 ): void {
   const { ggml } = graph;
@@ -38,7 +39,7 @@ function embedGroup(
   const target = ggml.view2d(context, y, hiddenSize, rowCount, rowBytes, firstRow * rowBytes);
   if (entry.replacement) graph.expand(ggml.cpy(context, ggml.getRows(context, entry.replacement.tensor, ids), target));
   if (entry.aTransposed === undefined || entry.bTransposed === undefined) return;
-  const shrunk = ggml.getRows(context, entry.aTransposed, ids); // [rank, rows]
+  const shrunk = weighted(graph, ggml.getRows(context, entry.aTransposed, ids), weight); // [rank, rows]
   const delta = ggml.outProd(context, entry.bTransposed, ggml.transpose(context, shrunk)); // [hidden, rows]
   graph.expand(ggml.addInplace(context, target, delta));
 }

@@ -1,12 +1,12 @@
 /**
  * Makes adapters resident: rank rows into a bank, scales folded into B, DoRA's factors computed, replacements copied.
- * One adapter at a time; the event loop gets a turn after every tensor. Knows nothing about steps.
+ * Loads take turns after every tensor, with each other and with the event loop. Knows nothing about steps.
  */
 
-import type { Dtype } from '../../weights/tensor-view.ts';
+import { DTYPE_BYTES, elementCount, type Dtype } from '../../weights/tensor-view.ts';
 import { present } from '../../base/assert.ts';
 import type { Projection } from '../backend.ts';
-import type { AdapterTensors, LowRankTensors } from '../adapters.ts';
+import type { AdapterTensors, LowRankTensors, ReplacementTensors } from '../adapters.ts';
 import { AdapterBank } from './adapter-bank.ts';
 import type { GgmlAdapterSlot } from './adapter-slot.ts';
 import { SlotBuilder, type LoaderDevice } from './slot-builder.ts';
@@ -19,30 +19,12 @@ export class AdapterLoader {
   readonly #device: LoaderDevice;
   readonly #banks = new Map<string, AdapterBank[]>();
   #bankCount = 0;
-  #queue: Promise<unknown> = Promise.resolve();
 
   constructor(device: LoaderDevice) {
     this.#device = device;
   }
 
-  load(tensors: AdapterTensors): Promise<GgmlAdapterSlot> {
-    const loading = this.#queue.then(() => this.#load(tensors));
-    this.#queue = loading.catch(() => undefined);
-    return loading;
-  }
-
-  unload(slot: GgmlAdapterSlot): void {
-    slot.disposeOwned();
-    slot.bank.give(slot.offset, slot.extent);
-    if (slot.bank.isEmpty) this.#closeBank(slot.bank);
-  }
-
-  dispose(): void {
-    for (const bank of [...this.#banks.values()].flat()) bank.dispose();
-    this.#banks.clear();
-  }
-
-  async #load(tensors: AdapterTensors): Promise<GgmlAdapterSlot> {
+  async load(tensors: AdapterTensors): Promise<GgmlAdapterSlot> {
     const linear = tensors.lowRank.filter((factors) => factors.at.kind === 'linear');
     const extent = Math.max(0, ...linear.map((factors) => factors.rank));
     const { bank, offset } = this.#place(linear, extent, this.#bankDtype(tensors));
@@ -58,6 +40,25 @@ export class AdapterLoader {
       this.unload(slot.finish());
       throw error;
     }
+  }
+
+  /** What `load` would take, with room for the ends of buffers. */
+  byteLength(tensors: AdapterTensors): number {
+    const rankBytes = DTYPE_BYTES[this.#bankDtype(tensors)];
+    const factors = tensors.lowRank.map((each) => factorBytes(each, rankBytes));
+    const replaced = tensors.replacements.map(replacementBytes);
+    return [...factors, ...replaced].reduce((sum, bytes) => sum + bytes, 0);
+  }
+
+  unload(slot: GgmlAdapterSlot): void {
+    slot.disposeOwned();
+    slot.bank.give(slot.offset, slot.extent);
+    if (slot.bank.isEmpty) this.#closeBank(slot.bank);
+  }
+
+  dispose(): void {
+    for (const bank of [...this.#banks.values()].flat()) bank.dispose();
+    this.#banks.clear();
   }
 
   #place(
@@ -93,4 +94,22 @@ export class AdapterLoader {
       bank.dispose();
     }
   }
+}
+
+/** ggml rounds each buffer up to a page at most. */
+const BUFFER_ROUNDING = 4096;
+const FLOAT_BYTES = 4;
+
+/** A linear place's factors lie in a bank, an embedding's in buffers of their own; all but A are float32. */
+function factorBytes({ at, rank, magnitude, bias }: LowRankTensors, rankBytes: number): number {
+  const [inner, outer] = at.kind === 'linear' ? [at.inFeatures, at.outFeatures] : [at.vocabSize, at.hiddenSize];
+  const vectors = (magnitude ? 1 : 0) + (bias ? 1 : 0);
+  const aBytes = rank * inner * (at.kind === 'linear' ? rankBytes : FLOAT_BYTES);
+  return aBytes + rank * outer * FLOAT_BYTES + vectors * outer * FLOAT_BYTES + 3 * BUFFER_ROUNDING;
+}
+
+function replacementBytes({ at, weight, bias }: ReplacementTensors): number {
+  const dtype = (at.weight as GgmlWeight).dtype;
+  const weightBytes = weight ? elementCount(weight.shape) * DTYPE_BYTES[dtype] : 0;
+  return weightBytes + (bias ? elementCount(bias.shape) * FLOAT_BYTES : 0) + 2 * BUFFER_ROUNDING;
 }

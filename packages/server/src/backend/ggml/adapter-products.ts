@@ -34,7 +34,8 @@ export function applyAdapters(graph: GraphContext, y: Pointer, x: Pointer, proje
     const entry = entryAt(group, projection.path);
     if (entry.replacement) replaceRows(graph, y, x, projection, group, entry.replacement);
     if (entry.outputScale) scaleRows(graph, y, projection, group, entry.outputScale);
-    if (entry.outputBias) addToRows(graph, y, projection, group.firstRow, group.rowCount, entry.outputBias);
+    if (entry.outputBias)
+      addToRows(graph, y, projection, group.firstRow, group.rowCount, weighted(graph, entry.outputBias, group.weight));
   }
   for (const run of findRuns(touched, projection.path)) addRun(graph, y, x, projection, run);
 }
@@ -60,6 +61,7 @@ function extendsRun(run: AdapterRun, previous: AdapterGroup, group: AdapterGroup
   const stride = group.slot.offset - previous.slot.offset;
   return (
     group.slot.bank === previous.slot.bank &&
+    group.weight === run.first.weight &&
     rank === run.rank &&
     group.rowCount === run.first.rowCount &&
     group.firstRow === previous.firstRow + previous.rowCount &&
@@ -85,7 +87,7 @@ function addRun(graph: GraphContext, y: Pointer, x: Pointer, projection: Project
     firstRow * xRowBytes,
   );
   const a = rankRows(graph, bank, 'a', inFeatures, DTYPE_BYTES[slot.bank.dtype], run);
-  const shrunk = ggml.mulMat(context, a, xRows); // [rank, rowCount, count]
+  const shrunk = weighted(graph, ggml.mulMat(context, a, xRows), run.first.weight); // [rank, rowCount, count]
   const b = rankRows(graph, bank, 'bTransposed', outFeatures, FLOAT_BYTES, run);
   const delta = ggml.outProd(context, b, ggml.permute(context, shrunk, 1, 0, 2, 3)); // [out, rowCount, count]
   addToRows(
@@ -149,6 +151,11 @@ function replaceRows(
   const operand = makeOperand(graph, xRows, group.rowCount, weight);
   const product = multiply(graph, weight, operand, projection.outFeatures);
   graph.expand(graph.ggml.cpy(graph.claim(1), product, target));
+}
+
+/** Times the weight that a merge gives the adapter. */
+export function weighted(graph: GraphContext, value: Pointer, weight: number): Pointer {
+  return weight === 1 ? value : graph.ggml.scale(graph.claim(1), value, weight);
 }
 
 function entryAt(group: AdapterGroup, path: string): AdapterEntry {

@@ -23,8 +23,27 @@ export interface DoraFactors {
   readonly magnitude: Float32Array;
 }
 
-/** Returns `[out]`. Runs on `backend`, which nothing else may use meanwhile. */
-export async function doraScale(
+/** Computes one place's scales at a time, because a ggml backend runs one graph at a time. */
+export class DoraScales {
+  readonly #ggml: Ggml;
+  readonly #backend: Pointer;
+  #last: Promise<unknown> = Promise.resolve();
+
+  /** Nothing else may use `backend`. */
+  constructor(ggml: Ggml, backend: Pointer) {
+    this.#ggml = ggml;
+    this.#backend = backend;
+  }
+
+  /** Returns `[out]`. */
+  compute(weight: GgmlWeight, factors: DoraFactors): Promise<Float32Array> {
+    const computing = this.#last.then(() => doraScale(this.#ggml, this.#backend, weight, factors));
+    this.#last = computing.catch(() => undefined);
+    return computing;
+  }
+}
+
+async function doraScale(
   ggml: Ggml,
   backend: Pointer,
   weight: GgmlWeight,

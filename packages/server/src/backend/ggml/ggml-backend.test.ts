@@ -7,6 +7,7 @@ import { Random } from '../../testing/random.ts';
 import { referenceLogits } from '../../testing/reference-model.ts';
 import { Setting, type AdapterInPlace, type SettingOptions } from '../../testing/setting.ts';
 import { makeTinyModel } from '../../testing/tiny-model.ts';
+import { oneSlot } from '../step.ts';
 
 /** What float32 allows where the same sums are taken in another order. */
 const TOLERANCE = 1e-5;
@@ -67,7 +68,7 @@ describe('a step', () => {
     for (const seed of [1, 2, 3]) neighbours.push(await setting.loadAdapter(options, seed));
     const segment = { position: 0, outputCount: 1, tokens: [7, 8, 9] };
     const together = await setting.step(
-      neighbours.map(({ slot }, i) => ({ ...segment, firstCell: i * CELLS_EACH, adapter: slot })),
+      neighbours.map(({ slot }, i) => ({ ...segment, firstCell: i * CELLS_EACH, adapters: oneSlot(slot) })),
     );
     for (const [i, adapter] of neighbours.entries()) {
       const alone = await setting.logitsOf(segment.tokens, adapter);
@@ -79,7 +80,7 @@ describe('a step', () => {
   it('gives the same bits for the same rows', async () => {
     const tokens = new Random(3).integers(12, 264);
     const segments = adapters.map(({ slot }, i) => ({
-      ...{ tokens, position: 0, firstCell: i * CELLS_EACH, adapter: slot, outputCount: 2 },
+      ...{ tokens, position: 0, firstCell: i * CELLS_EACH, adapters: oneSlot(slot), outputCount: 2 },
     }));
     assert.deepEqual(await setting.step(segments), await setting.step(segments));
   });
@@ -90,7 +91,7 @@ describe('a step', () => {
       const adapter = await one.loadAdapter(ADAPTERS[0]!);
       const segments = Array.from({ length: 800 }, (_, i) => ({
         ...{ tokens: [i % 264], position: 0, firstCell: i, outputCount: 1 },
-        adapter: i % 2 === 0 ? adapter.slot : undefined,
+        adapters: oneSlot(i % 2 === 0 ? adapter.slot : undefined),
       }));
       const whole = (await one.step(segments)).flat();
       const parts: Float32Array[] = [];
@@ -103,7 +104,13 @@ describe('a step', () => {
 
   it('reduces a row to its best token and that token’s log-probability', async () => {
     const tokens = new Random(5).integers(9, 264);
-    const segment = { tokens, position: 0, firstCell: 0, adapter: adapters[0]!.slot, outputCount: tokens.length };
+    const segment = {
+      tokens,
+      position: 0,
+      firstCell: 0,
+      adapters: oneSlot(adapters[0]!.slot),
+      outputCount: tokens.length,
+    };
     const output = await setting.backend.runStep(
       (graph) => setting.model.decoder.forward(graph),
       setting.kv.store,
@@ -121,7 +128,7 @@ describe('a step', () => {
   });
 
   it('computes no two steps at once, and goes on after the refusal', async () => {
-    const segment = { tokens: [1, 2, 3], position: 0, firstCell: 0, adapter: undefined, outputCount: 1 };
+    const segment = { tokens: [1, 2, 3], position: 0, firstCell: 0, adapters: [], outputCount: 1 };
     const first = setting.step([segment]);
     await assert.rejects(setting.step([segment]), /two steps at once/);
     const logits = await first;
@@ -143,7 +150,7 @@ async function runTogether(
       const chunk = tokens.slice(position, position + chunks[(step - joinsAt) % chunks.length]!);
       positions[i] = position + chunk.length;
       const place = { position, firstCell: i * CELLS_EACH, outputCount: chunk.length };
-      return [{ index: i, segment: { ...place, tokens: chunk, adapter: adapters[adapter]?.slot } }];
+      return [{ index: i, segment: { ...place, tokens: chunk, adapters: oneSlot(adapters[adapter]?.slot) } }];
     });
     if (rows.length === 0) continue;
     const logits = await setting.step(rows.map(({ segment }) => segment));
@@ -165,7 +172,7 @@ describe('a sliding window', () => {
           const chunks: Float32Array[] = [];
           for (let position = 0; position < tokens.length; position += chunkLen) {
             const part = tokens.slice(position, position + chunkLen);
-            const rest = { firstCell: 0, adapter: undefined, outputCount: part.length };
+            const rest = { firstCell: 0, adapters: [], outputCount: part.length };
             chunks.push(...(await setting.step([{ tokens: part, position, ...rest }]))[0]!);
           }
           assertClose(chunks, expected, TOLERANCE, `chunks of ${chunkLen}`);
@@ -208,8 +215,8 @@ describe('precision', () => {
       const alone = await setting.logitsOf(tokens, adapter);
       const segment = { tokens, position: 0, outputCount: tokens.length };
       const [batched] = await setting.step([
-        { ...segment, adapter: adapter.slot, firstCell: 0 },
-        { ...segment, adapter: undefined, firstCell: 100 },
+        { ...segment, adapters: oneSlot(adapter.slot), firstCell: 0 },
+        { ...segment, adapters: [], firstCell: 100 },
       ]);
       return {
         base: worst(await setting.logitsOf(tokens), referenceLogits(config, weights, tokens)),

@@ -13,6 +13,7 @@ import type { KvShape, KvStore } from '../kv.ts';
 import type { StepOutput, StepSegment } from '../step.ts';
 import { AdapterLoader } from './adapter-loader.ts';
 import type { GgmlAdapterSlot } from './adapter-slot.ts';
+import { DoraScales } from './dora.ts';
 import { bindSetThreads, type Ggml } from './functions.ts';
 import { GraphContext, GraphFull } from './graph-context.ts';
 import { GgmlKvStore } from './kv-store.ts';
@@ -38,6 +39,7 @@ export class GgmlBackend implements Backend {
   readonly description: BackendDescription;
   readonly #ggml: Ggml;
   readonly #backend: Pointer;
+  /** Of its own, so that loading never waits for a step nor a step for loading. */
   readonly #loaderBackend: Pointer;
   readonly #bufferType: Pointer;
   readonly #allocator: Pointer;
@@ -59,7 +61,8 @@ export class GgmlBackend implements Backend {
     setThreads(this.#loaderBackend, 1);
     this.#bufferType = ggml.backendBufferType(this.#backend);
     this.#allocator = ggml.graphAllocatorNew(this.#bufferType);
-    this.#adapters = new AdapterLoader({ ggml, bufferType: this.#bufferType, backend: this.#loaderBackend, precision });
+    const doraScales = new DoraScales(ggml, this.#loaderBackend);
+    this.#adapters = new AdapterLoader({ ggml, bufferType: this.#bufferType, doraScales, precision });
     this.#rotaryTables = new RotaryTables(ggml, this.#bufferType);
     this.#precision = precision;
     this.#graphContext = new GraphContext(ggml, FIRST_GRAPH_CAPACITY, precision);
@@ -78,6 +81,10 @@ export class GgmlBackend implements Backend {
 
   createKvStore(shape: KvShape): KvStore {
     return new GgmlKvStore(this.#ggml, this.#bufferType, shape);
+  }
+
+  adapterBytes(tensors: AdapterTensors): number {
+    return this.#adapters.byteLength(tensors);
   }
 
   loadAdapter(tensors: AdapterTensors): Promise<AdapterSlot> {

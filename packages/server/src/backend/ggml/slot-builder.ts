@@ -12,7 +12,7 @@ import type { LowRankTensors, ReplacementTensors } from '../adapters.ts';
 import type { Projection } from '../backend.ts';
 import type { AdapterBank } from './adapter-bank.ts';
 import type { AdapterEntry, EmbeddingEntry, GgmlAdapterSlot } from './adapter-slot.ts';
-import { doraScale } from './dora.ts';
+import type { DoraScales } from './dora.ts';
 import type { Ggml } from './functions.ts';
 import { GGML_TYPE } from './functions.ts';
 import type { MatmulPrecision } from './products.ts';
@@ -22,8 +22,7 @@ import { copyWeight, type GgmlWeight } from './weights.ts';
 export interface LoaderDevice {
   readonly ggml: Ggml;
   readonly bufferType: Pointer;
-  /** A ggml backend of its own, so that loading never waits for a step nor a step for loading. */
-  readonly backend: Pointer;
+  readonly doraScales: DoraScales;
   readonly precision: MatmulPrecision;
 }
 
@@ -134,11 +133,10 @@ export class SlotBuilder {
     bTransposed: Float32Array,
     magnitude: Float32Array,
   ): Promise<Float32Array> {
-    const { ggml, backend } = this.#device;
     const { inFeatures, outFeatures } = at;
     const factors = { rank, inFeatures, outFeatures, a, bTransposed, magnitude };
     const weight = this.#entry(at.path).replacement ?? (at.weight as GgmlWeight);
-    return doraScale(ggml, backend, weight, factors);
+    return this.#device.doraScales.compute(weight, factors);
   }
 
   #addBias(path: string, addend: Float32Array): void {

@@ -3,7 +3,7 @@ import { after, describe, it } from 'node:test';
 import fc from 'fast-check';
 import { liveHandles } from '../../base/handles.ts';
 import { NULL } from '../../native/ffi.ts';
-import type { StepSegment } from '../step.ts';
+import { oneSlot, type StepSegment, type WeightedSlot } from '../step.ts';
 import { AdapterBank } from './adapter-bank.ts';
 import { findRuns, type AdapterRun } from './adapter-products.ts';
 import type { GgmlAdapterSlot } from './adapter-slot.ts';
@@ -40,11 +40,17 @@ const SLOTS = [
 interface Row {
   readonly tokenCount: number;
   readonly outputCount: number;
-  readonly slot: GgmlAdapterSlot | undefined;
+  readonly adapters: readonly WeightedSlot[];
 }
 
+/** Mostly one as it was trained; none is the base, several are a merge. */
+const adapters: fc.Arbitrary<readonly WeightedSlot[]> = fc.array(
+  fc.record({ slot: fc.constantFrom(...SLOTS), weight: fc.constantFrom(1, 1, 1, 0.5) }),
+  { maxLength: 3 },
+);
+
 const row: fc.Arbitrary<Row> = fc
-  .record({ tokenCount: fc.integer({ min: 1, max: 3 }), slot: fc.constantFrom(undefined, ...SLOTS) })
+  .record({ tokenCount: fc.integer({ min: 1, max: 3 }), adapters })
   .chain((given) => fc.record({ ...constants(given), outputCount: fc.nat(given.tokenCount) }));
 
 const steps = fc.array(row, { minLength: 1, maxLength: 14 });
@@ -54,9 +60,9 @@ function constants<T extends object>(values: T): { [K in keyof T]: fc.Arbitrary<
   return Object.fromEntries(entries) as { [K in keyof T]: fc.Arbitrary<T[K]> };
 }
 
-function segment({ tokenCount, outputCount, slot: adapter }: Row, index: number): StepSegment {
+function segment({ tokenCount, outputCount, adapters }: Row, index: number): StepSegment {
   const tokens = Array.from({ length: tokenCount }, (_, i) => i);
-  return { tokens, position: 0, firstCell: index * 10, adapter, outputCount };
+  return { tokens, position: 0, firstCell: index * 10, adapters, outputCount };
 }
 
 describe('layOutStep', () => {
@@ -91,11 +97,11 @@ describe('layOutStep', () => {
         const wanted = layout.segments.map(({ index }) => rows[index]!);
         checkGroups(
           layout.rows,
-          wanted.flatMap(({ tokenCount, slot: adapter }) => Array.from({ length: tokenCount }, () => adapter)),
+          wanted.flatMap(({ tokenCount, adapters }) => Array.from({ length: tokenCount }, () => adapters)),
         );
         checkGroups(
           layout.outputs,
-          wanted.flatMap(({ outputCount, slot: adapter }) => Array.from({ length: outputCount }, () => adapter)),
+          wanted.flatMap(({ outputCount, adapters }) => Array.from({ length: outputCount }, () => adapters)),
         );
       }),
       { seed: 2, numRuns: 300 },
@@ -104,7 +110,9 @@ describe('layOutStep', () => {
 
   it('puts bare rows first, then adapters by where they lie, then by arrival', () => {
     const order = [SLOTS[5], SLOTS[1], undefined, SLOTS[0], SLOTS[5], undefined];
-    const layout = layOutStep(order.map((of, i) => segment({ tokenCount: 1, outputCount: 1, slot: of }, i)));
+    const layout = layOutStep(
+      order.map((of, i) => segment({ tokenCount: 1, outputCount: 1, adapters: oneSlot(of) }, i)),
+    );
     assert.deepEqual(
       layout.segments.map(({ index }) => index),
       [2, 5, 3, 1, 0, 4],
@@ -112,27 +120,29 @@ describe('layOutStep', () => {
   });
 
   it('ends a step of inner chunks in one row', () => {
-    const layout = layOutStep([segment({ tokenCount: 3, outputCount: 0, slot: SLOTS[0] }, 0)]);
+    const layout = layOutStep([segment({ tokenCount: 3, outputCount: 0, adapters: oneSlot(SLOTS[0]) }, 0)]);
     assert.deepEqual([...layout.outputRows], [2]);
     assert.deepEqual(layout.outputs, { rowCount: 1, groups: [] });
   });
 });
 
-function checkGroups({ groups }: RowSet, slots: readonly (GgmlAdapterSlot | undefined)[]): void {
-  const seen: (GgmlAdapterSlot | undefined)[] = slots.map(() => undefined);
+function checkGroups({ groups }: RowSet, wanted: readonly (readonly WeightedSlot[])[]): void {
+  const seen: WeightedSlot[][] = wanted.map(() => []);
   let previous: AdapterGroup | undefined;
   for (const group of groups) {
     assert.ok(group.rowCount > 0);
-    const end = previous ? previous.firstRow + previous.rowCount : 0;
-    assert.ok(group.firstRow >= end, 'groups are in row order');
-    assert.ok(previous?.slot !== group.slot || group.firstRow > end, 'neighbours with one adapter are one group');
-    seen.fill(group.slot, group.firstRow, group.firstRow + group.rowCount);
+    const { slot, weight } = group;
+    const isNext = previous && previous.firstRow + previous.rowCount === group.firstRow;
+    assert.ok(
+      !(isNext && previous?.slot === slot && previous.weight === weight),
+      'neighbours with one adapter are one',
+    );
+    for (let row = group.firstRow; row < group.firstRow + group.rowCount; row++) seen[row]!.push({ slot, weight });
     previous = group;
   }
-  assert.deepEqual(
-    seen.map((of) => of && SLOTS.indexOf(of)),
-    slots.map((of) => of && SLOTS.indexOf(of)),
-  );
+  const named = (rows: readonly (readonly WeightedSlot[])[]) =>
+    rows.map((row) => row.map(({ slot, weight }) => [SLOTS.indexOf(slot as GgmlAdapterSlot), weight]));
+  assert.deepEqual(named(seen), named(wanted));
 }
 
 describe('findRuns', () => {
@@ -155,7 +165,7 @@ describe('findRuns', () => {
   it('joins as many neighbours as have the same step between them', () => {
     const groups = (...slots: number[]): AdapterGroup[] =>
       layOutStep(
-        slots.map((of, i) => segment({ tokenCount: 2, outputCount: 1, slot: SLOTS[of] }, i)),
+        slots.map((of, i) => segment({ tokenCount: 2, outputCount: 1, adapters: oneSlot(SLOTS[of]) }, i)),
       ).rows.groups.slice();
     const shapes = (...slots: number[]): number[][] =>
       findRuns(groups(...slots), PATH).map(({ count, rank, stride }) => [count, rank, stride]);
@@ -173,11 +183,12 @@ describe('findRuns', () => {
     assert.deepEqual(shapes(5, 6), [[1, 4, 4]]);
   });
 
-  it('does not join groups with another number of rows, or with rows between them', () => {
-    const first = { slot: SLOTS[0]!, firstRow: 0, rowCount: 2 };
-    assert.equal(findRuns([first, { slot: SLOTS[1]!, firstRow: 2, rowCount: 1 }], PATH).length, 2);
-    assert.equal(findRuns([first, { slot: SLOTS[1]!, firstRow: 3, rowCount: 2 }], PATH).length, 2);
-    assert.equal(findRuns([first, { slot: SLOTS[1]!, firstRow: 2, rowCount: 2 }], PATH).length, 1);
+  it('does not join groups with another number of rows or weight, or with rows between them', () => {
+    const first = { slot: SLOTS[0]!, weight: 1, firstRow: 0, rowCount: 2 };
+    assert.equal(findRuns([first, { slot: SLOTS[1]!, weight: 1, firstRow: 2, rowCount: 1 }], PATH).length, 2);
+    assert.equal(findRuns([first, { slot: SLOTS[1]!, weight: 1, firstRow: 3, rowCount: 2 }], PATH).length, 2);
+    assert.equal(findRuns([first, { slot: SLOTS[1]!, weight: 1, firstRow: 2, rowCount: 2 }], PATH).length, 1);
+    assert.equal(findRuns([first, { slot: SLOTS[1]!, weight: 0.5, firstRow: 2, rowCount: 2 }], PATH).length, 2);
   });
 });
 
@@ -186,6 +197,7 @@ function checkRun({ first, count, rank, stride }: AdapterRun, groups: readonly A
   assert.ok(stride >= rank, 'the rank rows of two adapters do not overlap');
   for (const [i, group] of groups.entries()) {
     assert.equal(group.slot.bank, first.slot.bank);
+    assert.equal(group.weight, first.weight);
     assert.equal(rankOf(group), rank);
     assert.equal(group.rowCount, first.rowCount);
     assert.equal(group.firstRow, first.firstRow + i * first.rowCount);

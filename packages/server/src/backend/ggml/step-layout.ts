@@ -3,12 +3,13 @@
  * side, are neighbours. Pure arithmetic: knows no tensors and no library.
  */
 
-import type { StepSegment } from '../step.ts';
+import type { StepSegment, WeightedSlot } from '../step.ts';
 import type { GgmlAdapterSlot } from './adapter-slot.ts';
 
-/** Neighbouring rows with the same adapter. */
+/** Neighbouring rows with the same adapter at the same weight. */
 export interface AdapterGroup {
   readonly slot: GgmlAdapterSlot;
+  readonly weight: number;
   readonly firstRow: number;
   readonly rowCount: number;
 }
@@ -16,7 +17,7 @@ export interface AdapterGroup {
 /** A set of rows that flows through the graph together. */
 export interface RowSet {
   readonly rowCount: number;
-  /** In row order; rows between groups are bare base rows. */
+  /** In row order, first every row's first adapter, then the second ones; rows in no group are bare base rows. */
   readonly groups: readonly AdapterGroup[];
 }
 
@@ -40,8 +41,8 @@ export interface StepLayout {
 }
 
 export function layOutStep(segments: readonly StepSegment[]): StepLayout {
-  const order = segments.map((segment, index) => ({ segment, index, slot: slotOf(segment) }));
-  order.sort((a, b) => compareSlots(a.slot, b.slot) || a.index - b.index);
+  const order = segments.map((segment, index) => ({ segment, index }));
+  order.sort((a, b) => compareAdapters(a.segment.adapters, b.segment.adapters) || a.index - b.index);
   const placed: PlacedSegment[] = [];
   const outputRows: number[] = [];
   let firstRow = 0;
@@ -60,14 +61,18 @@ export function layOutStep(segments: readonly StepSegment[]): StepLayout {
   return { segments: placed, rows, outputs, outputRows: Int32Array.from(outputRows) };
 }
 
-function slotOf(segment: StepSegment): GgmlAdapterSlot | undefined {
-  return segment.adapter as GgmlAdapterSlot | undefined;
+/** Base rows first, then by where the adapters lie. */
+function compareAdapters(a: readonly WeightedSlot[], b: readonly WeightedSlot[]): number {
+  for (let i = 0; i < Math.min(a.length, b.length); i++) {
+    const [left, right] = [slotAt(a, i), slotAt(b, i)];
+    const order = left.bank.id - right.bank.id || left.offset - right.offset || a[i]!.weight - b[i]!.weight;
+    if (order !== 0) return order;
+  }
+  return a.length - b.length;
 }
 
-/** Base rows first, then by where the adapters lie. */
-function compareSlots(a: GgmlAdapterSlot | undefined, b: GgmlAdapterSlot | undefined): number {
-  if (a === undefined || b === undefined) return Number(a !== undefined) - Number(b !== undefined);
-  return a.bank.id - b.bank.id || a.offset - b.offset;
+function slotAt(adapters: readonly WeightedSlot[], index: number): GgmlAdapterSlot {
+  return adapters[index]!.slot as GgmlAdapterSlot;
 }
 
 function groupRows(
@@ -75,13 +80,21 @@ function groupRows(
   extent: (segment: PlacedSegment) => readonly [firstRow: number, rowCount: number],
 ): AdapterGroup[] {
   const groups: AdapterGroup[] = [];
-  for (const segment of placed) {
-    const slot = slotOf(segment.segment);
-    const [firstRow, rowCount] = extent(segment);
-    if (slot === undefined || rowCount === 0) continue;
-    const last = groups.at(-1);
-    if (last?.slot === slot) groups[groups.length - 1] = { ...last, rowCount: last.rowCount + rowCount };
-    else groups.push({ slot, firstRow, rowCount });
+  const mostAdapters = Math.max(0, ...placed.map(({ segment }) => segment.adapters.length));
+  for (let depth = 0; depth < mostAdapters; depth++) {
+    for (const segment of placed) {
+      const adapter = segment.segment.adapters[depth];
+      const [firstRow, rowCount] = extent(segment);
+      if (adapter === undefined || rowCount === 0) continue;
+      const group = { slot: adapter.slot as GgmlAdapterSlot, weight: adapter.weight, firstRow, rowCount };
+      const last = groups.at(-1);
+      if (last && continues(last, group)) groups[groups.length - 1] = { ...last, rowCount: last.rowCount + rowCount };
+      else groups.push(group);
+    }
   }
   return groups;
+}
+
+function continues(last: AdapterGroup, group: AdapterGroup): boolean {
+  return last.slot === group.slot && last.weight === group.weight && last.firstRow + last.rowCount === group.firstRow;
 }

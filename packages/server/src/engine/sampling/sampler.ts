@@ -15,7 +15,7 @@ import { findPeak, logSumExp, requireFinite } from './log-softmax.ts';
 import type { LogitsProcessor } from './logits-processor.ts';
 import { isSampling, type SamplingParams } from './params.ts';
 import { frequencyPresencePenalty, repetitionPenalty } from './penalties.ts';
-import { uniformAt } from './philox.ts';
+import { uniformAt } from '../../base/philox.ts';
 import type { SamplingScratch } from './scratch.ts';
 import type { TokenHistory } from './token-history.ts';
 import { watermark, type WatermarkOptions } from './watermark.ts';
