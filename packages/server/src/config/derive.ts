@@ -3,6 +3,7 @@
 import { existsSync } from 'node:fs';
 
 import { LoraxError } from '../base/errors.ts';
+import { clashOf } from './access-keys.ts';
 import { coresAllowed } from './cores.ts';
 import { hubCacheFolder, hubSettings } from './hub-settings.ts';
 import type { GivenOptions, ServeOptions } from './options.ts';
@@ -20,6 +21,7 @@ export function deriveOptions(given: GivenOptions, env: Environment, needs: Need
   checkLimits(given);
   checkMerge(given);
   checkCors(given);
+  checkKeys(given);
   const adapterSource =
     given.adapterSource ?? (given.demo || given.adapterRoot !== undefined ? ('local' as const) : ('hub' as const));
   return Object.freeze({
@@ -64,6 +66,12 @@ function checkCors({ corsAllowCredentials, corsAllowOrigin }: GivenOptions): voi
   if (corsAllowCredentials && corsAllowOrigin.includes('*')) {
     refuse('--cors-allow-credentials', 'needs --cors-allow-origin with the origins by name');
   }
+}
+
+/** A key in both lists would leave open what its holders may do. */
+function checkKeys({ apiKey, adminKey }: GivenOptions): void {
+  const clash = clashOf([...apiKey, ...adminKey]);
+  if (clash !== undefined) refuse('--admin-key', `${clash}, here and in --api-key`);
 }
 
 /** LoRAX's `id@revision`. A folder that has an @ in its name stays a folder. */

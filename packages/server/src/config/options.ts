@@ -6,6 +6,7 @@
 import { hostname } from 'node:os';
 
 import { ADAPTER_SOURCES, type AdapterSource } from '../base/adapter-reference.ts';
+import { accessKeys } from './access-keys.ts';
 import type { CoreCount } from './cores.ts';
 import type { HubSettings } from './hub-settings.ts';
 import type { OptionTable, OptionValues } from './option-spec.ts';
@@ -224,16 +225,16 @@ export const OPTIONS = {
     short: '-p',
   },
   apiKey: {
-    ...list('NAME=KEY'),
+    ...accessKeys('key'),
     default: [],
     group: 'Server',
-    help: 'Key that requests must carry as bearer token, with a name for the log; better given as API_KEY',
+    help: 'Key that requests to every route but /health must carry as bearer token, with a name for the log (KEY alone gets one, and =KEY where the key contains an =); better given as API_KEY',
   },
   adminKey: {
-    ...list('NAME=KEY'),
+    ...accessKeys('admin'),
     default: [],
     group: 'Server',
-    help: 'Key that also opens the adapter routes; better given as ADMIN_KEY',
+    help: 'Key that also opens the adapter routes, written as for --api-key; better given as ADMIN_KEY',
   },
   corsAllowOrigin: {
     ...list('ORIGIN'),
@@ -243,13 +244,13 @@ export const OPTIONS = {
   },
   corsAllowHeader: {
     ...list('NAME'),
-    default: ['content-type', 'authorization'],
+    default: ['content-type', 'authorization', 'x-adapter-token'],
     group: 'Server',
     help: 'Request headers that such pages may send',
   },
   corsAllowMethod: {
     ...list('METHOD'),
-    default: ['GET', 'POST'],
+    default: ['GET', 'POST', 'DELETE'],
     group: 'Server',
     help: 'Methods that such pages may use',
   },

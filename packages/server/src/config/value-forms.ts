@@ -64,8 +64,12 @@ export function choice<const T extends string>(placeholder: string, choices: rea
 
 /** Values that are given one by one or with commas between them. */
 export function list(placeholder: string): ValueForm<readonly string[]> {
-  const schema = z.string().transform((value) => value.split(LIST_SEPARATORS).flatMap((item) => item.trim() || []));
-  return { schema, placeholder, repeatable: true };
+  return { schema: z.string().transform(splitList), placeholder, repeatable: true };
+}
+
+/** What is given one by one or with commas between, without the spaces around. */
+export function splitList(value: string): readonly string[] {
+  return value.split(LIST_SEPARATORS).flatMap((item) => item.trim() || []);
 }
 
 /** Values that are given one by one: a comma or a space is part of the value. */
