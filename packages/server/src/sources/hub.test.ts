@@ -4,9 +4,9 @@ import { join } from 'node:path';
 import { describe, it } from 'node:test';
 
 import type { LoraxError } from '../base/errors.ts';
-import { type HubOptions, openHub } from './hub.ts';
+import { type Hub, type HubOptions, openHub } from './hub.ts';
 import type { FetchProgress } from './source.ts';
-import { describeSource } from './testing/conformance.ts';
+import { type FixtureNetwork, describeSource } from './testing/conformance.ts';
 import { FakeHub } from './testing/fake-hub.ts';
 import {
   ON_WEIGHTS,
@@ -25,16 +25,38 @@ import { makeTemporaryFolder, removeFolder, writeFiles } from './testing/tempora
 describeSource('hub', async () => {
   const fake = await FakeHub.start();
   const cacheDir = makeTemporaryFolder();
+  const open = (): Hub => openHub({ endpoint: fake.endpoint, cacheDir, offline: false, retries: QUICK });
   return {
-    source: openHub({ endpoint: fake.endpoint, cacheDir, offline: false, retries: QUICK }),
-    secrets: [cacheDir, fake.endpoint, 'signature'],
+    source: open(),
+    secrets: [cacheDir, fake.endpoint, 'signature', 'hf_right', 'another-token'],
     add: async (id, files) => void fake.publish(id, files),
+    access: {
+      token: 'hf_right',
+      addPrivate: async (id, files) => void fake.publish(id, files, { tokens: ['hf_right'] }),
+    },
+    network: fakeNetwork(fake, open),
     dispose: async () => {
       await fake.stop();
       removeFolder(cacheDir);
     },
   };
 });
+
+function fakeNetwork(fake: FakeHub, open: () => Hub): FixtureNetwork {
+  return {
+    goDown: async () => {
+      fake.isDown = true;
+      return async () => void (fake.isDown = false);
+    },
+    stallWeights: (stallAfterBytes) => fake.trouble({ on: ON_WEIGHTS, stallAfterBytes }),
+    cutStalled: () => fake.cutStalled(),
+    weightTransfers: () =>
+      fake.requests
+        .filter(({ method, path }) => ON_WEIGHTS.test(`${method} ${path}`))
+        .map(({ range }) => Number(/\d+/.exec(range ?? '')?.[0] ?? 0)),
+    openAnother: async () => open(),
+  };
+}
 
 describe('the Hub cache', () => {
   it('has the layout that Python reads', async (context) => {

@@ -54,6 +54,8 @@ export class FakeHub {
   readonly #repos = new Map<string, Repo>();
   readonly #troubles: PendingTrouble[] = [];
   readonly #stalled = new Set<ServerResponse>();
+  /** Breaks every connection without an answer. */
+  isDown = false;
   readonly #hub: Server;
   readonly #cdn: Server;
 
@@ -102,6 +104,10 @@ export class FakeHub {
   }
 
   #answer(at: 'hub' | 'cdn', request: IncomingMessage, response: ServerResponse): void {
+    if (this.isDown) {
+      request.socket.destroy();
+      return;
+    }
     const { method = '', url: path = '' } = request;
     const { authorization, range } = request.headers;
     this.requests.push({ at, method, path, authorization, range });
