@@ -2,7 +2,6 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { LoraxError } from '../base/errors.ts';
 import { events, json, testApp } from './testdata/client.ts';
-import { fakeTokenizer } from './testdata/fake-serving.ts';
 
 const HELLO = [{ role: 'user', content: 'hello' }];
 
@@ -58,12 +57,7 @@ test('tokens are sampled unless the temperature is 0', async () => {
 });
 
 test('content may be text, parts or null, and the rest of a message goes to the template', async () => {
-  let rendered: unknown;
-  const renderChat: typeof fakeTokenizer.renderChat = async (input) => {
-    rendered = input;
-    return 'prompt';
-  };
-  const app = testApp({ tokenizer: { ...fakeTokenizer, renderChat } });
+  const app = testApp();
   const messages = [
     { role: 'system', content: 'be brief' },
     {
@@ -77,7 +71,8 @@ test('content may be text, parts or null, and the rest of a message goes to the 
     { role: 'assistant', content: null },
   ];
   await chat(app, { messages, guideline: 'g' });
-  assert.deepEqual(rendered, {
+  const prompt = app.generator.calls[0]?.request.prompt;
+  assert.deepEqual(prompt && 'chat' in prompt && prompt.chat, {
     messages: [
       { role: 'system', content: 'be brief' },
       { role: 'user', content: 'one two', name: 'ann' },
@@ -89,8 +84,10 @@ test('content may be text, parts or null, and the rest of a message goes to the 
 });
 
 test('a template that fails is a 422 of its own type', async () => {
-  const renderChat = () => Promise.reject(new LoraxError('TEMPLATE', { reason: 'roles must alternate' }));
-  const app = testApp({ tokenizer: { ...fakeTokenizer, renderChat } });
+  const app = testApp();
+  app.generator.hooks = {
+    accept: () => Promise.reject(new LoraxError('TEMPLATE', { reason: 'roles must alternate' })),
+  };
   const response = await app.post('/v1/chat/completions', { model: '', messages: HELLO, stream: true });
   assert.equal(response.status, 422);
   const { error } = (await json(response)) as { error: { message: string; code: string } };
@@ -124,6 +121,17 @@ test('a stream gives the role once a choice, then text, reason, usage and [DONE]
     app.generator.calls.map(({ request }) => request.sampling.seed),
     [5n, 6n],
   );
+});
+
+test('the characters of a chat are those of the prompt that its template made', async () => {
+  const app = testApp();
+  for (const stream of [false, true]) {
+    const response = await app.post('/v1/chat/completions', { model: '', messages: HELLO, n: 2, stream });
+    assert.equal(response.headers.get('x-compute-characters'), String('[user] hello'.length));
+    await response.text();
+  }
+  const [first, second] = app.generator.calls.map(({ request }) => request.prompt);
+  assert.equal(first, second, 'the sequences share one chat, so that it is rendered once');
 });
 
 test('max_completion_tokens wins over max_tokens', async () => {

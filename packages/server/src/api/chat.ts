@@ -1,5 +1,5 @@
 /**
- * `/v1/chat/completions`: messages through the model's chat template. As with OpenAI and in LoRAX, tokens are sampled (at
+ * `/v1/chat/completions`: messages, for the chat template of whoever answers. As with OpenAI and in LoRAX, tokens are sampled (at
  * temperature 1 where none is given) unless the temperature is 0.
  */
 
@@ -28,14 +28,14 @@ export function addChatRoutes(app: OpenAPIHono, api: ApiContext): void {
     '/v1/chat/completions',
     generationHandler(api, async (call) => {
       const body = await readBody(call.c, ChatRequest, api.serving.limits.maxBodyBytes);
-      const job = await plan(call, body);
+      const job = plan(call, body);
       return body.stream ? respondStream(call, job, body) : call.c.json(await respond(call, job, body), 200);
     }),
   );
 }
 
-async function plan(call: Call, body: Body): Promise<Job> {
-  const { limits, tokenizer } = call.api.serving;
+function plan(call: Call, body: Body): Job {
+  const { limits } = call.api.serving;
   const count = body.n ?? 1;
   checkBody(body, limits);
   checkSequences('n', count, limits);
@@ -48,7 +48,7 @@ async function plan(call: Call, body: Body): Promise<Job> {
   });
   const variables = body.guideline == null ? {} : { guideline: body.guideline };
   const chat = { messages: body.messages.map(templateMessage), addGenerationPrompt: true, variables };
-  const prompt = { text: await tokenizer.renderChat(chat, call.signal) };
+  const prompt = { chat };
   const requests = variants(common.sampling, count).map((sampling) => ({ ...common, prompt, sampling }));
   return { model: body.model, requests, perPrompt: count, choicesPerPrompt: count };
 }

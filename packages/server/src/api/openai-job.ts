@@ -3,7 +3,7 @@
 import type { z } from '@hono/zod-openapi';
 import { present } from '../base/assert.ts';
 import { invalidField } from '../base/errors.ts';
-import type { GenerationRequest } from '../scheduler/request.ts';
+import type { Generation, GenerationRequest } from '../scheduler/request.ts';
 import { modelReference } from './adapter.ts';
 import { type Answer, answerAll, bestFirst } from './answer.ts';
 import type { Call } from './call.ts';
@@ -66,20 +66,28 @@ export async function finishJob(
   const groups = grouped(answers, job.perPrompt);
   const chosen = groups.flatMap((group) => choose(group, job.choicesPerPrompt));
   const usage = usageOf(job, answers);
-  setJobHeaders(call, job, answers[0]?.generation.adapterGeneration);
+  const generations = answers.map(({ generation }) => generation);
+  setJobHeaders(call, job, generations);
   setAnswerHeaders(call.c, answers, usage.prompt_tokens, call.elapsedMs);
   call.answered(answers);
   return { choices: chosen.map(finishedChoice), usage };
 }
 
-export function setJobHeaders(call: Call, job: Job, adapterGeneration: string | undefined): void {
-  const prompts = job.requests.filter((_, index) => index % job.perPrompt === 0).map(({ prompt }) => prompt);
+export function setJobHeaders(call: Call, job: Job, generations: readonly Generation[]): void {
   setIdentityHeaders(call.c, {
     model: call.api.serving.model,
     adapter: job.requests[0]?.adapter,
-    adapterGeneration,
-    characterCount: prompts.reduce((sum, prompt) => sum + ('text' in prompt ? characterCount(prompt.text) : 0), 0),
+    adapterGeneration: generations[0]?.adapterGeneration,
+    characterCount: sentCharacters(job, generations),
   });
+}
+
+/** Of each prompt once; a chat counts as it was rendered, a prompt of token ids not at all. */
+function sentCharacters(job: Job, generations: readonly Generation[]): number {
+  return job.requests.reduce((sum, { prompt }, index) => {
+    if (index % job.perPrompt !== 0 || 'tokens' in prompt) return sum;
+    return sum + characterCount('text' in prompt ? prompt.text : (generations[index]?.promptText ?? ''));
+  }, 0);
 }
 
 /** A prompt counts once however many sequences it got; every generated token counts, chosen or not. */

@@ -32,7 +32,7 @@ export async function streamJob(call: Call, job: Job, format: StreamFormat): Pro
   const generations = await Promise.all(
     job.requests.map((request) => call.api.serving.generator.generate(request, call.signal)),
   );
-  setJobHeaders(call, job, generations[0]?.adapterGeneration);
+  setJobHeaders(call, job, generations);
   const events = await primed(chunks(call, job, generations, format));
   return sse(call, events, { error: openaiError, terminator: '[DONE]' });
 }

@@ -1,5 +1,5 @@
 /**
- * Takes requests in: counts them, turns their prompt into tokens, checks lengths, leases their adapter, and queues them.
+ * Takes requests in: counts them, leases their adapter, has their prompt read with its tokenizer, and queues them.
  * Everything that can be wrong with a request is found here, before it costs a step.
  */
 
@@ -7,21 +7,20 @@ import { invalidField, LoraxError } from '../base/errors.ts';
 import type { AdapterLease } from '../adapters/adapter-lease.ts';
 import type { Tokenizer } from '../text/tokenizer.ts';
 import type { AdapterChoice } from '../base/adapter-reference.ts';
+import { type PromptLimits, PromptReader } from './prompt-reader.ts';
 import type { Generation, GenerationRequest, Generator } from './request.ts';
 import { RunningRequest } from './running-request.ts';
 import type { Scheduler } from './scheduler.ts';
 
-export interface IntakeLimits {
+export interface IntakeLimits extends PromptLimits {
   readonly maxConcurrentRequests: number;
-  /** Prompt tokens. */
-  readonly maxInputLength: number;
   /** Prompt and generated tokens together. */
   readonly maxTotalTokens: number;
-  readonly vocabSize: number;
 }
 
 export interface IntakeParts {
   readonly limits: IntakeLimits;
+  /** Of requests whose adapter brings none of its own. */
   readonly tokenizer: Tokenizer;
   readonly eosTokenIds: ReadonlySet<number>;
   readonly scheduler: Scheduler;
@@ -30,10 +29,12 @@ export interface IntakeParts {
 
 export class Intake implements Generator {
   readonly #parts: IntakeParts;
+  readonly #prompts: PromptReader;
   #inHand = 0;
 
   constructor(parts: IntakeParts) {
     this.#parts = parts;
+    this.#prompts = new PromptReader(parts.limits);
   }
 
   async generate(request: GenerationRequest, signal: AbortSignal): Promise<Generation> {
@@ -61,16 +62,16 @@ export class Intake implements Generator {
     release: () => void,
     onLease: (lease: AdapterLease) => void,
   ): Promise<Generation> {
-    const { tokenizer, scheduler, adapters, eosTokenIds } = this.#parts;
+    const { scheduler, adapters } = this.#parts;
     const receivedAt = performance.now();
-    const promptIds = await this.#tokenise(request, signal);
-    const maxNewTokens = this.#maxNewTokens(request, promptIds.length);
     const lease = request.adapter && (await adapters.acquire(request.adapter, signal));
     if (lease) onLease(lease);
+    const tokenizer = lease?.tokenizer ?? this.#parts.tokenizer;
+    const { ids: promptIds, text: promptText } = await this.#prompts.read(request, tokenizer, signal);
+    const maxNewTokens = this.#maxNewTokens(request, promptIds.length);
     signal.throwIfAborted();
     const accepted = { request, promptIds, maxNewTokens, adapters: lease?.slots ?? [], receivedAt, signal, release };
-    const running = new RunningRequest(accepted, tokenizer, eosTokenIds);
-    const promptText = this.#promptText(request, promptIds);
+    const running = new RunningRequest(accepted, tokenizer, this.#eosTokenIds(lease));
     // Nothing may fail from here on: the scheduler gives back what was taken.
     scheduler.enqueue(running, request.sampling);
     return {
@@ -82,17 +83,10 @@ export class Intake implements Generator {
     };
   }
 
-  async #tokenise({ prompt, addSpecialTokens, truncate }: GenerationRequest, signal: AbortSignal): Promise<number[]> {
-    const { tokenizer, limits } = this.#parts;
-    const ids = 'text' in prompt ? await tokenizer.encode(prompt.text, addSpecialTokens, signal) : [...prompt.tokens];
-    const outside = ids.find((id) => !Number.isInteger(id) || id < 0 || id >= limits.vocabSize);
-    if (outside !== undefined) throw invalidField('inputs', `has token id ${outside}, outside the vocabulary`);
-    const kept = truncate === undefined ? ids : ids.slice(-truncate);
-    if (kept.length === 0) throw invalidField('inputs', 'must not be empty');
-    if (kept.length > limits.maxInputLength) {
-      throw invalidField('inputs', `has ${kept.length} tokens; at most ${limits.maxInputLength} are allowed`);
-    }
-    return kept;
+  /** An adapter that was trained with a tokenizer of its own may end its answers as that one does. */
+  #eosTokenIds(lease: AdapterLease | undefined): ReadonlySet<number> {
+    const { eosTokenIds } = this.#parts;
+    return lease?.tokenizer ? new Set([...eosTokenIds, ...lease.tokenizer.eosTokenIds]) : eosTokenIds;
   }
 
   #maxNewTokens({ maxNewTokens }: GenerationRequest, promptLen: number): number {
@@ -102,11 +96,5 @@ export class Intake implements Generator {
     if (maxNewTokens <= room) return maxNewTokens;
     const reason = `is ${maxNewTokens}; with ${promptLen} prompt tokens at most ${room} of ${maxTotalTokens} are left`;
     throw invalidField('max_new_tokens', reason);
-  }
-
-  /** The caller's own text where it was used whole; decoding would lose what the tokenizer normalises. */
-  #promptText({ prompt, truncate }: GenerationRequest, promptIds: readonly number[]): string {
-    if ('text' in prompt && truncate === undefined) return prompt.text;
-    return this.#parts.tokenizer.decode(promptIds, { skipSpecialTokens: true });
   }
 }

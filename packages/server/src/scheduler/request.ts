@@ -2,9 +2,16 @@
 
 import type { AdapterChoice } from '../base/adapter-reference.ts';
 import type { SamplingParams } from '../engine/sampling/params.ts';
+import type { ChatInput } from '../text/tokenizer.ts';
+
+/** A chat becomes text by the template of the adapter that answers, which is not known before the adapter is. */
+export type RequestPrompt =
+  | { readonly text: string }
+  | { readonly tokens: readonly number[] }
+  | { readonly chat: ChatInput };
 
 export interface GenerationRequest {
-  readonly prompt: { readonly text: string } | { readonly tokens: readonly number[] };
+  readonly prompt: RequestPrompt;
   /** Whether the tokenizer adds its BOS and the like; chat prompts bring their own. */
   readonly addSpecialTokens: boolean;
   /** Undefined is the bare base model. */
@@ -74,7 +81,7 @@ export type GenerationEvent =
 /** A request in hand: validated, its adapter found and its prompt tokenised; tokens arrive as they are made. */
 export interface Generation {
   readonly promptTokens: number;
-  /** The prompt as text, after truncation; what `return_full_text` and `echo` put in front. */
+  /** The prompt as text, rendered and after truncation; what `return_full_text` and `echo` put in front. */
   readonly promptText: string;
   /** Content identity of the adapter that answers; undefined for the base. */
   readonly adapterGeneration: string | undefined;

@@ -3,6 +3,7 @@
  * seed and position. Tests hook into it to delay or fail a token, and see every request with its signal.
  */
 
+import type { AdapterChoice } from '../../base/adapter-reference.ts';
 import { Channel } from '../../base/channel.ts';
 import { isSampling } from '../../engine/sampling/params.ts';
 import type {
@@ -13,10 +14,12 @@ import type {
   GenerationRequest,
   Generator,
   PromptToken,
+  RequestPrompt,
 } from '../../scheduler/request.ts';
 import type { Tokenizer } from '../../text/tokenizer.ts';
 import { StopStringMatcher } from '../../text/stop-strings.ts';
 import type { Serving, ServingLimits } from '../serving.ts';
+import { FakeAdapters } from './fake-adapters.ts';
 
 const EOS_ID = 2;
 const VOCAB_SIZE = 1000;
@@ -41,7 +44,7 @@ export class FakeGenerator implements Generator {
     this.calls.push({ request, signal });
     await this.hooks.accept?.(request, signal);
     signal.throwIfAborted();
-    const promptText = 'text' in request.prompt ? request.prompt.text : request.prompt.tokens.map((id) => ` t${id}`).join('');
+    const promptText = textOf(request.prompt);
     const words = wordsOf(promptText);
     const events = new Channel<GenerationEvent>();
     signal.addEventListener('abort', () => events.fail(signal.reason), { once: true });
@@ -49,7 +52,7 @@ export class FakeGenerator implements Generator {
     return {
       promptTokens: words.length,
       promptText,
-      adapterGeneration: request.adapter && `gen-${request.adapter.id.length}`,
+      adapterGeneration: request.adapter && generationOf(request.adapter),
       prompt: request.promptLogprobs ? words.map(promptToken) : [],
       events,
     };
@@ -97,6 +100,16 @@ export class FakeGenerator implements Generator {
   }
 }
 
+function generationOf(adapter: AdapterChoice): string {
+  return 'members' in adapter ? `gen-merge-of-${adapter.members.length}` : `gen-${adapter.id.length}`;
+}
+
+function textOf(prompt: RequestPrompt): string {
+  if ('text' in prompt) return prompt.text;
+  if ('tokens' in prompt) return prompt.tokens.map((id) => ` t${id}`).join('');
+  return prompt.chat.messages.map(({ role, content }) => `[${role}] ${content}`).join(' ').trim();
+}
+
 function wordsOf(text: string): string[] {
   return text.match(/\s*\S+\s*$|\s*\S+|\s+/g) ?? [];
 }
@@ -116,7 +129,7 @@ export const fakeTokenizer: Tokenizer = {
   ],
   decode: (ids) => ids.map((id) => ` t${id}`).join(''),
   isSpecial: (id) => id === EOS_ID,
-  renderChat: async ({ messages }) => messages.map(({ role, content }) => `[${role}] ${content}`).join(' ').trim(),
+  renderChat: async (chat) => textOf({ chat }),
   dispose: async () => undefined,
 };
 
@@ -130,7 +143,12 @@ export const FAKE_LIMITS: ServingLimits = {
   maxBodyBytes: 64 * 1024,
 };
 
-export function fakeServing(overrides: Partial<Serving> = {}): Serving & { readonly generator: FakeGenerator } {
+export interface FakeServing extends Serving {
+  readonly generator: FakeGenerator;
+  readonly adapters: FakeAdapters;
+}
+
+export function fakeServing(overrides: Partial<Serving> = {}): FakeServing {
   return {
     tokenizer: fakeTokenizer,
     limits: FAKE_LIMITS,
@@ -141,6 +159,7 @@ export function fakeServing(overrides: Partial<Serving> = {}): Serving & { reado
     listAdapters: () => [{ id: 'org/poet', source: 'local', generation: 'abc123', createdAt: 1_700_000_100 }],
     checkHealth: () => Promise.resolve(),
     ...overrides,
+    adapters: (overrides.adapters as FakeAdapters | undefined) ?? new FakeAdapters(),
     generator: (overrides.generator as FakeGenerator | undefined) ?? new FakeGenerator(),
   };
 }
