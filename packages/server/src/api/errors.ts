@@ -7,6 +7,7 @@ import { LoraxError } from '../base/errors.ts';
 import type { ApiLog } from './context.ts';
 import type { NativeError } from './schemas/native.ts';
 import type { OpenAiError } from './schemas/openai.ts';
+import { wireNames } from './wire-names.ts';
 
 /** Anything that is not a `LoraxError` is a bug of ours; its text stays in the log. */
 export function asLoraxError(error: unknown): LoraxError {
@@ -31,7 +32,7 @@ export function openaiError(error: LoraxError): z.infer<typeof OpenAiError> {
 }
 
 function extra({ details }: LoraxError): { details?: unknown } {
-  return details === undefined ? {} : { details };
+  return details === undefined ? {} : { details: wireNames(details) };
 }
 
 /** The response for an error that no byte was sent before. */

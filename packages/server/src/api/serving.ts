@@ -1,5 +1,6 @@
 /** What the HTTP layer needs from the rest of the server. It knows no engine, queue or file: only these interfaces. */
 
+import type { AdapterStatus } from '../adapters/adapter-status.ts';
 import type { AdapterReference, AdapterSource } from '../base/adapter-reference.ts';
 import type { Generator } from '../scheduler/request.ts';
 import type { Tokenizer } from '../text/tokenizer.ts';
@@ -40,8 +41,47 @@ export interface ServedAdapter {
   readonly createdAt?: number;
 }
 
+export interface AdapterLoad {
+  readonly reference: AdapterReference;
+  /** Stands for the adapter from then on; VALIDATION where it stands for another and `moveName` is absent. */
+  readonly name?: string;
+  /** Takes the name from the adapter that has it, once this one is resident. */
+  readonly moveName?: true;
+  /** Keeps it resident whatever else is used. */
+  readonly pin: boolean;
+}
+
+/** What unloading gave back, in bytes. */
+export interface FreedBytes {
+  readonly disk: number;
+  readonly host: number;
+  readonly device: number;
+}
+
+/** The adapters as those see them who run the server. */
+export interface AdapterAdmin {
+  /** Every adapter that the server knows of now. */
+  statuses(): readonly AdapterStatus[];
+  /** With a source `idOrName` is an id in it; without, a name or else an id in any source. */
+  find(idOrName: string, source?: AdapterSource): AdapterStatus | undefined;
+  /** Settles when the adapter is resident. The signal ends the wait, not the load. Rejects with the codes of a request. */
+  load(load: AdapterLoad, signal: AbortSignal): Promise<AdapterStatus>;
+  /**
+   * Finds as `find` does, lets the requests that run end, frees the adapter and forgets its names. By a name while other
+   * names stand for the adapter, only that name goes. ADAPTER_NOT_FOUND where there is none.
+   */
+  unload(
+    idOrName: string,
+    source: AdapterSource | undefined,
+    signal: AbortSignal,
+  ): Promise<{ readonly freed: FreedBytes }>;
+  /** Id and source as the adapter's status has them, without a token: each request brings its own. */
+  resolveName(name: string): AdapterReference | undefined;
+}
+
 export interface Serving {
   readonly generator: Generator;
+  readonly adapters: AdapterAdmin;
   readonly tokenizer: Tokenizer;
   readonly limits: ServingLimits;
   readonly model: ServedModel;

@@ -9,7 +9,11 @@ export function testApp(overrides: Partial<Serving> = {}, options: Partial<AppOp
   const serving = fakeServing(overrides);
   const metrics = createMetrics(FAKE_LIMITS);
   const logged: { readonly fields: object; readonly message: string }[] = [];
-  const log = { debug: () => undefined, error: (fields: object, message: string) => void logged.push({ fields, message }) };
+  const debugged: string[] = [];
+  const log = {
+    debug: (fields: object, message: string) => void debugged.push(JSON.stringify({ ...fields, message })),
+    error: (fields: object, message: string) => void logged.push({ fields, message }),
+  };
   const app = createApp(serving, { metrics, log, version: '0.0.0', ...options });
   const post = async (path: string, body: unknown, headers: Record<string, string> = {}) =>
     app.request(path, {
@@ -17,7 +21,7 @@ export function testApp(overrides: Partial<Serving> = {}, options: Partial<AppOp
       body: typeof body === 'string' ? body : JSON.stringify(body),
       headers: { 'content-type': 'application/json', ...headers },
     });
-  return { app, serving, generator: serving.generator, metrics, logged, post };
+  return { app, serving, generator: serving.generator, adapters: serving.adapters, metrics, logged, debugged, post };
 }
 
 /** The JSON of a response; tests compare it with what they expect. */
