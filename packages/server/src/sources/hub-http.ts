@@ -7,7 +7,7 @@ import { redirectFault } from './address.ts';
 import { SourceFault, networkFault, statusFault } from './source-fault.ts';
 import { type HubId, isCommit } from './hub-id.ts';
 import { IdleLimit } from './idle-limit.ts';
-import { bytesOf, discard } from './response-bytes.ts';
+import { discard, textOf } from './response-bytes.ts';
 import { type RetryPolicy, withRetries } from './retry.ts';
 
 /** How messages call it. */
@@ -60,7 +60,7 @@ export class HubHttp {
     const url = this.#url(`api/models/${repo}/revision/${encodeURIComponent(revision)}`);
     return this.#metadata(signal, async (limited) => {
       const response = await this.#send({ method: 'GET', url, token, follows: this.#isOwn }, limited);
-      return parseListing(await readBounded(response, MAX_LISTING_BYTES));
+      return parseListing(await textOf(response, MAX_LISTING_BYTES, HUB));
     });
   }
 
@@ -190,15 +190,4 @@ function parseJson(text: string): unknown {
   } catch {
     throw new SourceFault('broken', 'the Hub’s answer is not JSON');
   }
-}
-
-async function readBounded(response: Response, limitBytes: number): Promise<string> {
-  const chunks: Uint8Array[] = [];
-  let totalBytes = 0;
-  for await (const chunk of bytesOf(response, HUB)) {
-    totalBytes += chunk.byteLength;
-    if (totalBytes > limitBytes) throw new SourceFault('broken', 'the Hub’s listing is too large');
-    chunks.push(chunk);
-  }
-  return Buffer.concat(chunks).toString('utf8');
 }

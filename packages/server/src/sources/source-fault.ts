@@ -58,13 +58,19 @@ export function statusFault(response: Response, peer: string): SourceFault {
 export function networkFault(error: unknown, peer: string): SourceFault {
   if (error instanceof SourceFault) return error;
   const cause: unknown = error instanceof Error ? error.cause : undefined;
-  const code = typeof cause === 'object' && cause !== null && 'code' in cause ? ` (${String(cause.code)})` : '';
-  return new SourceFault('temporary', `the connection to ${peer} failed${code}`);
+  if (cause instanceof SourceFault) return cause;
+  const code = systemCode(error) ?? systemCode(cause);
+  return new SourceFault('temporary', `the connection to ${peer} failed${code === undefined ? '' : ` (${code})`}`);
+}
+
+function systemCode(error: unknown): string | undefined {
+  if (typeof error !== 'object' || error === null || !('code' in error)) return undefined;
+  return typeof error.code === 'string' && /^[A-Z][A-Z0-9_]*$/.test(error.code) ? error.code : undefined;
 }
 
 /** Seconds or a date, as HTTP allows both. */
-function retryAfterMs(header: string | null): number | undefined {
-  if (header === null) return undefined;
+export function retryAfterMs(header: string | null | undefined): number | undefined {
+  if (header == null) return undefined;
   const ms = /^\d+$/.test(header) ? Number(header) * 1000 : Date.parse(header) - Date.now();
   return Number.isFinite(ms) ? Math.max(0, ms) : undefined;
 }
