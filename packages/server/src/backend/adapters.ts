@@ -3,17 +3,21 @@
 import type { TensorView } from '../weights/tensor-view.ts';
 import type { EmbeddingTable, Projection } from './backend.ts';
 
-/** `delta(x) = scale * B (A x)` at one projection or at the embedding. */
-export interface LowRankTensors {
-  readonly at: Projection | EmbeddingTable;
+/** `scale * B A`, a change of some weight `[out, in]`. */
+export interface LowRankFactors {
   readonly rank: number;
   readonly scale: number;
-  /** `[rank, in]`; for an embedding `[rank, vocab]`. */
+  /** `[rank, in]`. */
   readonly a: TensorView;
   /** `[out, rank]`. */
   readonly b: TensorView;
   /** DoRA's magnitude `[out]`: the row norms that the adapted weight is brought to. */
   readonly magnitude: TensorView | undefined;
+}
+
+/** `delta(x) = scale * B (A x)` at one projection; at the embedding, whose input is a token, A is `[rank, vocab]`. */
+export interface LowRankTensors extends LowRankFactors {
+  readonly at: Projection | EmbeddingTable;
   /** Bias of B, `[out]`, scaled as the product is. */
   readonly bias: TensorView | undefined;
 }

@@ -5,8 +5,8 @@
 
 import type { TensorView, Dtype } from '../weights/tensor-view.ts';
 import type { KvShape, KvStore } from './kv.ts';
-import type { AdapterSlot, AdapterTensors } from './adapters.ts';
-import type { StepOutput, StepSegment } from './step.ts';
+import type { AdapterSlot, AdapterTensors, LowRankFactors } from './adapters.ts';
+import type { DraftOutput, DraftRow, StepOutput, StepSegment } from './step.ts';
 
 /** A resident tensor of the base model. */
 export interface Weight {
@@ -62,12 +62,28 @@ export interface AttentionShape {
   readonly window: number | undefined;
 }
 
-/** The operations of one step. Rows, positions, KV cells and adapters of the step are the graph's own knowledge. */
-export interface Graph {
-  /** Embeddings of the step's tokens, `[rows, hidden]`. */
-  embed(table: EmbeddingTable): Value;
+/** Operations that look at each row by itself. Which adapters a row has is the graph's own knowledge. */
+export interface RowGraph {
   /** Several projections of one input, which a device may fuse. */
   linear(x: Value, projections: readonly Projection[]): Value[];
+  add(a: Value, b: Value): Value;
+}
+
+/** The operations of drafting. */
+export interface DraftGraph extends RowGraph {
+  silu(x: Value): Value;
+  /** `count` rows from `first` on. */
+  rows(x: Value, first: number, count: number): Value;
+  /** The rows of all, one value after the other. */
+  stack(values: readonly Value[]): Value;
+  /** `x` is `[rows, width]`, `y` `[rows, heads * width]`: each row of `x` added to its heads, `[rows * heads, width]`. */
+  addToHeads(x: Value, y: Value): Value;
+}
+
+/** The operations of one step. Rows, positions, KV cells and adapters of the step are the graph's own knowledge. */
+export interface Graph extends RowGraph {
+  /** Embeddings of the step's tokens, `[rows, hidden]`. */
+  embed(table: EmbeddingTable): Value;
   /** `x / rms(x) * weight` over the last `weight.length` elements: a whole row, or each head of it. */
   rmsNorm(x: Value, weight: Weight, epsilon: number): Value;
   rotary(x: Value, rotary: Rotary): Value;
@@ -75,13 +91,20 @@ export interface Graph {
   attention(q: Value, k: Value, v: Value, shape: AttentionShape): Value;
   /** `silu(gate) * up`. */
   gatedSilu(gate: Value, up: Value): Value;
-  add(a: Value, b: Value): Value;
   /** Keeps the rows whose logits the step wants. */
   outputRows(x: Value): Value;
 }
 
-/** A forward pass over the step's rows; its result is the logits of the output rows, `[outputs, vocab]`. */
-export type Forward = (graph: Graph) => Value;
+/** A model's forward pass in two halves, because drafting goes on from what lies between them. */
+export interface Forward {
+  /** Hidden states of the step's output rows after the last norm, `[outputs, hidden]`. */
+  hidden(graph: Graph): Value;
+  /** Logits of these rows, with the adapters that enter them, `[rows, vocab]`. */
+  logits(graph: RowGraph, hidden: Value): Value;
+}
+
+/** From the hidden states of the rows that are drafted from, in their order, to logits of guessed tokens. */
+export type DraftForward = (graph: DraftGraph, hidden: Value) => Value;
 
 export interface BackendDescription {
   /** `ggml 0.25.1`. */
@@ -94,6 +117,8 @@ export interface BackendDescription {
 export interface WeightOptions {
   /** Undefined keeps what is stored. Vectors (norms, biases) are always held in float32. */
   readonly dtype: Dtype | undefined;
+  /** Added to a matrix before it becomes resident, its rows then brought to the magnitudes where there are any. */
+  readonly merged?: LowRankFactors | undefined;
 }
 
 export interface Backend {
@@ -109,10 +134,14 @@ export interface Backend {
   unloadAdapter(slot: AdapterSlot): void;
   /** Runs one step. One at a time; the output is valid until the next. */
   runStep(forward: Forward, kv: KvStore, segments: readonly StepSegment[], options: StepOptions): Promise<StepOutput>;
+  /** Drafts from rows of the last step, which kept its hidden states. The output is valid until the next draft. */
+  runDraft(forward: DraftForward, rows: readonly DraftRow[]): Promise<DraftOutput>;
   dispose(): void;
 }
 
 export interface StepOptions {
   /** Also reduce each output row to its best token and that token's log-probability. */
   readonly reduce: boolean;
+  /** Keep the output rows' hidden states until the next step, for drafts and for `StepOutput.hidden`. */
+  readonly keepHidden: boolean;
 }

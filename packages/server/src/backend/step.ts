@@ -38,6 +38,25 @@ export interface StepOutput {
   logits(segment: number, output: number): Float32Array;
   /** Only where the step was asked to reduce. */
   best(segment: number, output: number): BestToken;
+  /** After the last norm, `[hidden]`; only where the step kept them. A copy of the caller's own. */
+  hidden(segment: number, output: number): Float32Array;
+  readonly times: StepTimes;
+}
+
+/** An output row of the last step that is drafted from. */
+export interface DraftRow {
+  readonly segment: number;
+  readonly output: number;
+  /** What enters the rows of its heads, at the output layer above all. */
+  readonly adapters: readonly WeightedSlot[];
+}
+
+/** Logits of a draft, by the rows of its value. Valid until the next draft. */
+export interface DraftOutput {
+  /** Id of the likeliest token. */
+  best(row: number): number;
+  /** `[vocab]`. Read it, never write it. */
+  logits(row: number): Float32Array;
   readonly times: StepTimes;
 }
 

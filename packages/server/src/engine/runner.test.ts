@@ -172,7 +172,7 @@ describe('Runner', () => {
             segment === 1 ? new Float32Array(VOCAB_SIZE).fill(NaN) : output.logits(segment, row);
           const best = (segment: number, row: number): { id: number; logprob: number } =>
             segment === 1 ? { id: 0, logprob: NaN } : output.best(segment, row);
-          return { logits: rowOf, best, times: output.times };
+          return { logits: rowOf, best, hidden: () => new Float32Array(), times: output.times };
         },
       },
       setting.model.decoder,

@@ -38,8 +38,7 @@ export class Runner {
   async step(shares: readonly StepShare[]): Promise<StepResult> {
     const segments = shares.map(({ sequence, tokenCount }) => sequence.nextSegment(tokenCount));
     const reduce = shares.some(({ sequence }) => sequence.wantsReduction);
-    const forward = this.#decoder.forward.bind(this.#decoder);
-    const output = await this.#backend.runStep(forward, this.#kv.store, segments, { reduce });
+    const output = await this.#backend.runStep(this.#decoder, this.#kv.store, segments, { reduce, keepHidden: false });
     const computed = performance.now();
     const advances = shares.map(({ sequence }, segment) => attempt(() => sequence.advance(output, segment)));
     return { advances, times: output.times, samplingMs: performance.now() - computed };

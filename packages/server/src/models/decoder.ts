@@ -3,7 +3,7 @@
  * What differs between families is in its config; each family's file says how its `config.json` is read.
  */
 
-import type { EmbeddingTable, Graph, Projection, Value, Weight } from '../backend/backend.ts';
+import type { EmbeddingTable, Forward, Graph, Projection, RowGraph, Value, Weight } from '../backend/backend.ts';
 import { Attention, type AttentionConfig } from '../layers/attention.ts';
 import { GatedMlp, type GatedMlpConfig } from '../layers/gated-mlp.ts';
 import type { WeightLoader } from '../layers/weight-loader.ts';
@@ -17,7 +17,7 @@ export interface DecoderConfig extends AttentionConfig, GatedMlpConfig {
   readonly windows: readonly (number | undefined)[];
 }
 
-export class Decoder {
+export class Decoder implements Forward {
   readonly config: DecoderConfig;
   readonly #embedding: EmbeddingTable;
   readonly #layers: readonly DecoderLayer[];
@@ -50,12 +50,16 @@ export class Decoder {
     return new Decoder(config, embedding, layers, norm, output);
   }
 
-  /** Logits of the step's output rows, `[outputs, vocab]`. */
-  forward(graph: Graph): Value {
+  /** Of the step's output rows, `[outputs, hidden]`. */
+  hidden(graph: Graph): Value {
     let x = graph.embed(this.#embedding);
     for (const layer of this.#layers) x = layer.forward(graph, x);
-    const last = graph.rmsNorm(graph.outputRows(x), this.#norm, this.config.normEpsilon);
-    return graph.linear(last, [this.#output])[0]!;
+    return graph.rmsNorm(graph.outputRows(x), this.#norm, this.config.normEpsilon);
+  }
+
+  /** `[rows, vocab]`. */
+  logits(graph: RowGraph, hidden: Value): Value {
+    return graph.linear(hidden, [this.#output])[0]!;
   }
 }
 

@@ -101,8 +101,10 @@ export class Setting {
 
   /** One step; a copy of the logits of each segment's output rows. */
   async step(segments: readonly StepSegment[]): Promise<Float32Array[][]> {
-    const forward = this.model.decoder.forward.bind(this.model.decoder);
-    const output = await this.backend.runStep(forward, this.kv.store, segments, { reduce: false });
+    const output = await this.backend.runStep(this.model.decoder, this.kv.store, segments, {
+      reduce: false,
+      keepHidden: false,
+    });
     return segments.map(({ outputCount }, segment) =>
       Array.from({ length: outputCount }, (_, row) => output.logits(segment, row).slice()),
     );

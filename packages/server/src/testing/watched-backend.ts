@@ -4,9 +4,17 @@
  */
 
 import type { AdapterSlot, AdapterTensors } from '../backend/adapters.ts';
-import type { Backend, BackendDescription, Forward, StepOptions, Weight, WeightOptions } from '../backend/backend.ts';
+import type {
+  Backend,
+  BackendDescription,
+  DraftForward,
+  Forward,
+  StepOptions,
+  Weight,
+  WeightOptions,
+} from '../backend/backend.ts';
 import type { KvShape, KvStore } from '../backend/kv.ts';
-import type { BestToken, StepOutput, StepSegment } from '../backend/step.ts';
+import type { BestToken, DraftOutput, DraftRow, StepOutput, StepSegment } from '../backend/step.ts';
 import type { TensorView } from '../weights/tensor-view.ts';
 
 /** How far a token that a test asks for stands above all others. */
@@ -42,18 +50,26 @@ export class WatchedBackend implements Backend {
   ): Promise<StepOutput> {
     this.steps.push(segments);
     await this.beforeStep(segments);
-    const watched: Forward = (graph) => {
-      const logits = forward(graph);
-      this.#vocabSize = logits.width;
-      return logits;
+    const watched: Forward = {
+      hidden: (graph) => forward.hidden(graph),
+      logits: (graph, hidden) => {
+        const logits = forward.logits(graph, hidden);
+        this.#vocabSize = logits.width;
+        return logits;
+      },
     };
     const output = await this.#inner.runStep(watched, kv, segments, options);
     const wanted = segments.map((segment) => this.nextToken(segment));
     return {
       times: output.times,
+      hidden: (segment, row) => output.hidden(segment, row),
       logits: (segment, row) => this.#logits(wanted[segment]) ?? output.logits(segment, row),
       best: (segment, row) => bestOf(wanted[segment]) ?? output.best(segment, row),
     };
+  }
+
+  runDraft(forward: DraftForward, rows: readonly DraftRow[]): Promise<DraftOutput> {
+    return this.#inner.runDraft(forward, rows);
   }
 
   adapterBytes(tensors: AdapterTensors): number {

@@ -5,7 +5,7 @@ import type { EmbeddingTable } from '../backend.ts';
 import { weighted } from './adapter-products.ts';
 import type { EmbeddingEntry } from './adapter-slot.ts';
 import type { GraphContext } from './graph-context.ts';
-import type { AdapterGroup, RowSet } from './step-layout.ts';
+import type { AdapterGroup, RowSet } from './row-set.ts';
 
 const FLOAT_BYTES = 4;
 const TOKEN_BYTES = 4;

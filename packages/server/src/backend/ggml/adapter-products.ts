@@ -12,7 +12,7 @@ import type { AdapterEntry } from './adapter-slot.ts';
 import type { GraphContext } from './graph-context.ts';
 import { makeOperand, multiply } from './products.ts';
 import type { GgmlWeight } from './weights.ts';
-import type { AdapterGroup, RowSet } from './step-layout.ts';
+import type { AdapterGroup, RowSet } from './row-set.ts';
 import { DTYPE_BYTES } from '../../weights/tensor-view.ts';
 
 const FLOAT_BYTES = 4;

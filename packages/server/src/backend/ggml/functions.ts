@@ -48,6 +48,7 @@ const PROTOTYPES = {
   sqrt: 'void *ggml_sqrt(void *ctx, void *a)',
   sumRows: 'void *ggml_sum_rows(void *ctx, void *a)',
   scale: 'void *ggml_scale(void *ctx, void *a, float s)',
+  silu: 'void *ggml_silu(void *ctx, void *a)',
   mulMat: 'void *ggml_mul_mat(void *ctx, void *a, void *b)',
   outProd: 'void *ggml_out_prod(void *ctx, void *a, void *b)',
   getRows: 'void *ggml_get_rows(void *ctx, void *a, void *b)',

@@ -3,30 +3,36 @@
  * on libuv's pool while the event loop stays free. Knows no model and no request.
  */
 
-import { assert } from '../../base/assert.ts';
-import { LoraxError } from '../../base/errors.ts';
+import { assert, present } from '../../base/assert.ts';
 import type { Pointer } from '../../native/ffi.ts';
 import type { Dtype, TensorView } from '../../weights/tensor-view.ts';
-import type { AdapterSlot, AdapterTensors } from '../adapters.ts';
-import type { Backend, BackendDescription, Forward, StepOptions, Weight, WeightOptions } from '../backend.ts';
+import type { AdapterSlot, AdapterTensors, LowRankFactors } from '../adapters.ts';
+import type {
+  Backend,
+  BackendDescription,
+  DraftForward,
+  Forward,
+  StepOptions,
+  Weight,
+  WeightOptions,
+} from '../backend.ts';
 import type { KvShape, KvStore } from '../kv.ts';
-import type { StepOutput, StepSegment } from '../step.ts';
+import type { DraftOutput, DraftRow, StepOutput, StepSegment } from '../step.ts';
 import { AdapterLoader } from './adapter-loader.ts';
 import type { GgmlAdapterSlot } from './adapter-slot.ts';
-import { DoraScales } from './dora.ts';
+import { DeviceGraph } from './device-graph.ts';
+import { Drafts } from './drafts.ts';
 import { bindSetThreads, type Ggml } from './functions.ts';
-import { GraphContext, GraphFull } from './graph-context.ts';
 import { GgmlKvStore } from './kv-store.ts';
 import { loadGgml } from './library.ts';
+import { mergeWeight } from './merged-weight.ts';
 import { RotaryTables } from './rotary-tables.ts';
 import type { MatmulPrecision } from './products.ts';
+import { SideGraphs } from './side-graphs.ts';
 import { StepGraph } from './step-graph.ts';
 import { layOutStep, type StepLayout } from './step-layout.ts';
 import { GgmlStepOutput, LogitsBuffer, type OutputTensors } from './step-output.ts';
 import { copyWeight, isMappable, mapWeight, type GgmlWeight } from './weights.ts';
-
-/** Tensors of a step's graph to begin with; doubled whenever a step needs more. */
-const FIRST_GRAPH_CAPACITY = 8192;
 
 export interface GgmlOptions {
   /** Folder of a ggml that the user built; undefined is the npm package. */
@@ -42,14 +48,15 @@ export class GgmlBackend implements Backend {
   /** Of its own, so that loading never waits for a step nor a step for loading. */
   readonly #loaderBackend: Pointer;
   readonly #bufferType: Pointer;
-  readonly #allocator: Pointer;
+  readonly #sideGraphs: SideGraphs;
   readonly #weights: GgmlWeight[] = [];
   readonly #adapters: AdapterLoader;
   readonly #rotaryTables: RotaryTables;
-  readonly #precision: MatmulPrecision;
   readonly #logits = new LogitsBuffer();
-  #graphContext: GraphContext;
-  #running = false;
+  readonly #graph: DeviceGraph;
+  readonly #drafts: Drafts;
+  #lastStep: GgmlStepOutput | undefined;
+  #isComputing = false;
 
   constructor({ path, threads, precision }: GgmlOptions) {
     const { ggml, version, variant, cpuDevice } = loadGgml(path);
@@ -60,21 +67,21 @@ export class GgmlBackend implements Backend {
     this.#loaderBackend = ggml.deviceInit(cpuDevice, null);
     setThreads(this.#loaderBackend, 1);
     this.#bufferType = ggml.backendBufferType(this.#backend);
-    this.#allocator = ggml.graphAllocatorNew(this.#bufferType);
-    const doraScales = new DoraScales(ggml, this.#loaderBackend);
-    this.#adapters = new AdapterLoader({ ggml, bufferType: this.#bufferType, doraScales, precision });
+    this.#sideGraphs = new SideGraphs(ggml, this.#loaderBackend);
+    this.#adapters = new AdapterLoader({ ggml, bufferType: this.#bufferType, graphs: this.#sideGraphs, precision });
     this.#rotaryTables = new RotaryTables(ggml, this.#bufferType);
-    this.#precision = precision;
-    this.#graphContext = new GraphContext(ggml, FIRST_GRAPH_CAPACITY, precision);
+    const device = { ggml, backend: this.#backend, bufferType: this.#bufferType, precision };
+    this.#graph = new DeviceGraph(device);
+    this.#drafts = new Drafts(device);
     this.description = { library: `ggml ${version}`, device: `CPU (${variant ?? 'variant unknown'})`, threads };
   }
 
   async loadWeight(view: TensorView, options: WeightOptions): Promise<Weight> {
     assert(view.shape.length === 1 || view.shape.length === 2, `${view.name} is a vector or a matrix`);
     const dtype: Dtype = view.shape.length === 1 ? 'float32' : (options.dtype ?? view.dtype);
-    const weight = isMappable(view, dtype)
-      ? await mapWeight(this.#ggml, view)
-      : await copyWeight(this.#ggml, this.#bufferType, view, dtype);
+    const weight = options.merged
+      ? await this.#mergeInto(view, options.merged, dtype)
+      : await this.#makeResident(view, dtype);
     this.#weights.push(weight);
     return weight;
   }
@@ -95,62 +102,69 @@ export class GgmlBackend implements Backend {
     this.#adapters.unload(slot as GgmlAdapterSlot);
   }
 
-  async runStep(
-    forward: Forward,
-    kv: KvStore,
-    segments: readonly StepSegment[],
-    options: StepOptions,
-  ): Promise<StepOutput> {
-    assert(!this.#running, 'two steps at once');
-    this.#running = true;
-    try {
+  runStep(forward: Forward, kv: KvStore, segments: readonly StepSegment[], options: StepOptions): Promise<StepOutput> {
+    return this.#exclusively('a step', async () => {
       const begun = performance.now();
+      this.#lastStep = undefined;
       const layout = layOutStep(segments);
       const outputs = this.#build(forward, layout, kv as GgmlKvStore, options);
       const built = performance.now();
-      const status = await this.#ggml.compute(this.#backend, this.#graphContext.graph);
-      if (status !== 0) throw new LoraxError('GENERATION', { reason: `the device reported status ${status}` });
+      await this.#graph.compute();
       const times = { buildMs: built - begun, computeMs: performance.now() - built };
-      return new GgmlStepOutput(this.#ggml, layout, outputs, times, this.#logits);
-    } finally {
-      this.#running = false;
-    }
+      this.#lastStep = new GgmlStepOutput(this.#ggml, layout, outputs, times, this.#logits);
+      return this.#lastStep;
+    });
+  }
+
+  runDraft(forward: DraftForward, rows: readonly DraftRow[]): Promise<DraftOutput> {
+    return this.#exclusively('a draft', () =>
+      this.#drafts.run(forward, rows, present(this.#lastStep, 'a step before')),
+    );
   }
 
   dispose(): void {
-    assert(!this.#running, 'the backend is disposed during a step');
-    this.#graphContext.dispose();
+    assert(!this.#isComputing, 'the backend is disposed during a step');
+    this.#drafts.dispose();
+    this.#graph.dispose();
     this.#rotaryTables.dispose();
     this.#adapters.dispose();
     for (const weight of this.#weights) weight.dispose();
-    this.#ggml.graphAllocatorFree(this.#allocator);
     this.#ggml.backendFree(this.#loaderBackend);
     this.#ggml.backendFree(this.#backend);
   }
 
-  /** Builds the graph, gives it memory and fills its inputs. */
-  #build(forward: Forward, layout: StepLayout, kv: GgmlKvStore, options: StepOptions): OutputTensors {
-    for (;;) {
-      try {
-        return this.#tryBuild(forward, layout, kv, options);
-      } catch (error) {
-        if (!(error instanceof GraphFull)) throw error;
-        const { capacity } = this.#graphContext;
-        this.#graphContext.dispose();
-        this.#graphContext = new GraphContext(this.#ggml, capacity * 2, this.#precision);
-      }
+  #makeResident(view: TensorView, dtype: Dtype): Promise<GgmlWeight> {
+    return isMappable(view, dtype)
+      ? mapWeight(this.#ggml, view)
+      : copyWeight(this.#ggml, this.#bufferType, view, dtype);
+  }
+
+  async #mergeInto(view: TensorView, merged: LowRankFactors, dtype: Dtype): Promise<GgmlWeight> {
+    const base = await this.#makeResident(view, view.dtype);
+    try {
+      const device = { ggml: this.#ggml, bufferType: this.#bufferType, graphs: this.#sideGraphs };
+      return await mergeWeight(device, base, merged, dtype);
+    } finally {
+      base.dispose();
     }
   }
 
-  #tryBuild(forward: Forward, layout: StepLayout, kv: GgmlKvStore, options: StepOptions): OutputTensors {
-    const context = this.#graphContext;
-    context.begin();
-    const graph = new StepGraph(context, layout, kv, this.#rotaryTables);
-    const outputs = graph.finish(forward(graph), options.reduce);
-    if (!this.#ggml.graphAllocatorAlloc(this.#allocator, context.graph)) {
-      throw new LoraxError('OUT_OF_MEMORY', { what: `a step of ${layout.rows.rowCount} rows` });
+  #build(forward: Forward, layout: StepLayout, kv: GgmlKvStore, options: StepOptions): OutputTensors {
+    return this.#graph.build(`a step of ${layout.rows.rowCount} rows`, (context) => {
+      const graph = new StepGraph(context, layout, kv, this.#rotaryTables);
+      const hidden = forward.hidden(graph);
+      return graph.finish(hidden, forward.logits(graph, hidden), options);
+    });
+  }
+
+  /** One at a time: the device's threads and memory are shared. */
+  async #exclusively<T>(what: string, work: () => Promise<T>): Promise<T> {
+    assert(!this.#isComputing, `${what} while another computation runs`);
+    this.#isComputing = true;
+    try {
+      return await work();
+    } finally {
+      this.#isComputing = false;
     }
-    context.fillInputs();
-    return outputs;
   }
 }

@@ -1,6 +1,6 @@
 /**
- * The ggml context of one step's graph: creates its tensors, counts them against the memory reserved for them (ggml would
- * end the process), and fills the inputs once the graph has memory. Reused by every step.
+ * The ggml context of one graph, a step's or a smaller one: creates its tensors, counts them against the memory reserved for them (ggml would
+ * end the process), and fills the inputs once the graph has memory. Can be used again and again.
  */
 
 import { NULL, type Pointer } from '../../native/ffi.ts';
@@ -10,7 +10,7 @@ import type { MatmulPrecision } from './products.ts';
 /** Asks for a larger context; the step is built again in it. */
 export class GraphFull extends Error {}
 
-type InputData = Int32Array | BigInt64Array | Uint16Array;
+type InputData = Int32Array | BigInt64Array | Uint16Array | Float32Array;
 
 export class GraphContext {
   readonly ggml: Ggml;

@@ -4,25 +4,26 @@
  */
 
 import { assert, present } from '../../base/assert.ts';
-import { LoraxError } from '../../base/errors.ts';
 import type { Pointer } from '../../native/ffi.ts';
 import { DTYPE_BYTES, type TensorView } from '../../weights/tensor-view.ts';
-import { isFiniteTensor, readFloats } from '../../weights/values.ts';
 import type { LowRankTensors, ReplacementTensors } from '../adapters.ts';
 import type { Projection } from '../backend.ts';
 import type { AdapterBank } from './adapter-bank.ts';
 import type { AdapterEntry, EmbeddingEntry, GgmlAdapterSlot } from './adapter-slot.ts';
-import type { DoraScales } from './dora.ts';
+import { readFactors, type FactorValues } from './adapted-rows.ts';
+import { doraScales } from './dora.ts';
+import { finiteFloats, requireFinite } from './finite.ts';
 import type { Ggml } from './functions.ts';
 import { GGML_TYPE } from './functions.ts';
 import type { MatmulPrecision } from './products.ts';
+import type { SideGraphs } from './side-graphs.ts';
 import { TensorContext } from './tensor-context.ts';
 import { copyWeight, type GgmlWeight } from './weights.ts';
 
 export interface LoaderDevice {
   readonly ggml: Ggml;
   readonly bufferType: Pointer;
-  readonly doraScales: DoraScales;
+  readonly graphs: SideGraphs;
   readonly precision: MatmulPrecision;
 }
 
@@ -81,12 +82,13 @@ export class SlotBuilder {
 
   async #addLinear(factors: LowRankTensors, at: Projection): Promise<void> {
     const { rank, scale } = factors;
-    const a = finiteFloats(factors.a);
-    const bTransposed = transposeScaled(finiteFloats(factors.b), rank, scale);
-    assert(a.length === rank * at.inFeatures && bTransposed.length === rank * at.outFeatures, `factors fit ${at.path}`);
+    const values = readFactors(factors);
+    const bTransposed = transposeScaled(values.b, rank, 1);
+    assert(values.a.length === rank * at.inFeatures, `A fits ${at.path}`);
+    assert(values.b.length === rank * at.outFeatures, `B fits ${at.path}`);
     let outputScale: Pointer | undefined;
     if (factors.magnitude) {
-      const scales = await this.#doraScale(at, rank, a, bTransposed, finiteFloats(factors.magnitude));
+      const scales = await this.#doraScales(at, values, finiteFloats(factors.magnitude));
       scaleColumns(bTransposed, scales);
       outputScale = this.#own(scales);
     }
@@ -96,7 +98,7 @@ export class SlotBuilder {
         finiteFloats(factors.bias).map((value) => value * scale),
       );
     this.#entries.set(at.path, { ...this.#entry(at.path), rank, outputScale });
-    this.#writeRanks(at.path, a, bTransposed);
+    this.#writeRanks(at.path, values.a, bTransposed);
   }
 
   #addEmbedding(factors: LowRankTensors): void {
@@ -126,17 +128,9 @@ export class SlotBuilder {
     this.#byteLength += narrowed.byteLength + bTransposed.byteLength;
   }
 
-  #doraScale(
-    at: Projection,
-    rank: number,
-    a: Float32Array,
-    bTransposed: Float32Array,
-    magnitude: Float32Array,
-  ): Promise<Float32Array> {
-    const { inFeatures, outFeatures } = at;
-    const factors = { rank, inFeatures, outFeatures, a, bTransposed, magnitude };
+  #doraScales(at: Projection, factors: FactorValues, magnitude: Float32Array): Promise<Float32Array> {
     const weight = this.#entry(at.path).replacement ?? (at.weight as GgmlWeight);
-    return this.#device.doraScales.compute(weight, factors);
+    return doraScales(this.#device.graphs, weight, factors, magnitude);
   }
 
   #addBias(path: string, addend: Float32Array): void {
@@ -168,18 +162,6 @@ export class SlotBuilder {
     this.#byteLength += weight.byteLength;
     return weight;
   }
-}
-
-/** The tensor's values in row-major order. */
-function finiteFloats(view: TensorView): Float32Array {
-  requireFinite(view);
-  return readFloats(view);
-}
-
-/** A single NaN would spread over every row of a batched product, and fail every request of the adapter. */
-function requireFinite(view: TensorView): void {
-  if (isFiniteTensor(view)) return;
-  throw new LoraxError('FILE_INVALID', { file: view.name, reason: 'holds values that are not finite numbers' });
 }
 
 /** `[rows, columns]` to `[columns, rows]`, each value times `scale`. */

@@ -1,23 +1,26 @@
 /** The seam's operations in ggml, over the rows of one step. Knows the step's layout; knows no model. */
 
-import type { AttentionShape, EmbeddingTable, Graph, Projection, Rotary, Value, Weight } from '../backend.ts';
+import type {
+  AttentionShape,
+  EmbeddingTable,
+  Graph,
+  Projection,
+  Rotary,
+  StepOptions,
+  Value,
+  Weight,
+} from '../backend.ts';
 import type { Pointer } from '../../native/ffi.ts';
-import { applyAdapters } from './adapter-products.ts';
 import { attend, type AttentionInputs } from './attention.ts';
 import { embedAdapters } from './adapter-embedding.ts';
 import { GGML_TYPE, ROPE_NEOX } from './functions.ts';
 import type { GraphContext } from './graph-context.ts';
 import type { GgmlKvStore } from './kv-store.ts';
-import { makeOperand, multiply, type Operand } from './products.ts';
+import { addRows, makeValue, projectRows, type GgmlValue } from './row-operations.ts';
 import type { RotaryTables } from './rotary-tables.ts';
 import type { OutputTensors } from './step-output.ts';
-import type { RowSet, StepLayout } from './step-layout.ts';
+import type { StepLayout } from './step-layout.ts';
 import type { GgmlWeight } from './weights.ts';
-
-interface GgmlValue extends Value {
-  readonly tensor: Pointer;
-  readonly rowSet: RowSet;
-}
 
 export class StepGraph implements Graph {
   readonly #context: GraphContext;
@@ -44,14 +47,11 @@ export class StepGraph implements Graph {
     const y = ggml.getRows(this.#context.claim(1), weight.tensor, this.#tokens);
     this.#context.expand(y);
     embedAdapters(this.#context, y, this.#tokens, table, this.#layout.rows);
-    return this.#value(y, table.hiddenSize, this.#layout.rows);
+    return makeValue(y, table.hiddenSize, this.#layout.rows);
   }
 
   linear(x: Value, projections: readonly Projection[]): Value[] {
-    const { tensor, rowSet } = x as GgmlValue;
-    const weight = projections[0]!.weight as GgmlWeight;
-    const operand = makeOperand(this.#context, tensor, rowSet.rowCount, weight);
-    return projections.map((projection) => this.#project(x as GgmlValue, operand, projection));
+    return projectRows(this.#context, x, projections);
   }
 
   rmsNorm(x: Value, weight: Weight, epsilon: number): Value {
@@ -61,7 +61,7 @@ export class StepGraph implements Graph {
     const context = this.#context.claim(4);
     const input = size === width ? tensor : ggml.reshape3d(context, tensor, size, width / size, rowSet.rowCount);
     const y = ggml.mul(context, ggml.rmsNorm(context, input, epsilon), (weight as GgmlWeight).tensor);
-    return this.#value(size === width ? y : ggml.reshape2d(context, y, width, rowSet.rowCount), width, rowSet);
+    return makeValue(size === width ? y : ggml.reshape2d(context, y, width, rowSet.rowCount), width, rowSet);
   }
 
   rotary(x: Value, rotary: Rotary): Value {
@@ -75,59 +75,47 @@ export class StepGraph implements Graph {
     const turned = ggml.ropeExt(
       ...[context, heads, this.#positions, factors, headDim, ROPE_NEOX, 0, 1, 1, 0, attentionFactor, 0, 0],
     );
-    return this.#value(ggml.reshape2d(context, turned, width, rowSet.rowCount), width, rowSet);
+    return makeValue(ggml.reshape2d(context, turned, width, rowSet.rowCount), width, rowSet);
   }
 
   attention(q: Value, k: Value, v: Value, shape: AttentionShape): Value {
     const [qTensor, kTensor, vTensor] = [q, k, v].map((value) => (value as GgmlValue).tensor);
     const y = attend(this.#context, this.#attention, qTensor!, kTensor!, vTensor!, shape);
-    return this.#value(y, q.width, (q as GgmlValue).rowSet);
+    return makeValue(y, q.width, (q as GgmlValue).rowSet);
   }
 
   gatedSilu(gate: Value, up: Value): Value {
     const { tensor, width, rowSet } = gate as GgmlValue;
     const y = this.#context.ggml.swigluSplit(this.#context.claim(1), tensor, (up as GgmlValue).tensor);
-    return this.#value(y, width, rowSet);
+    return makeValue(y, width, rowSet);
   }
 
   add(a: Value, b: Value): Value {
-    const { tensor, width, rowSet } = a as GgmlValue;
-    return this.#value(this.#context.ggml.add(this.#context.claim(1), tensor, (b as GgmlValue).tensor), width, rowSet);
+    return addRows(this.#context, a, b);
   }
 
   outputRows(x: Value): Value {
     const { tensor, width } = x as GgmlValue;
     const { outputs, outputRows } = this.#layout;
-    if (outputs.rowCount === x.rows) return this.#value(tensor, width, outputs);
+    if (outputs.rowCount === x.rows) return makeValue(tensor, width, outputs);
     const indices = this.#context.input(GGML_TYPE.int32, outputs.rowCount, 1, outputRows);
-    return this.#value(this.#context.ggml.getRows(this.#context.claim(1), tensor, indices), width, outputs);
+    return makeValue(this.#context.ggml.getRows(this.#context.claim(1), tensor, indices), width, outputs);
   }
 
-  /** Ends the graph with its results: the logits and, on request, each row's best token. */
-  finish(logits: Value, reduce: boolean): OutputTensors {
+  /** Ends the graph with its results: the logits and, on request, each row's best token and hidden state. */
+  finish(hidden: Value, logits: Value, { reduce, keepHidden }: StepOptions): OutputTensors {
     const { ggml } = this.#context;
+    const kept = keepHidden ? (hidden as GgmlValue) : undefined;
     const { tensor, width } = logits as GgmlValue;
     const context = this.#context.claim(2);
     const best = reduce ? ggml.argmax(context, tensor) : undefined;
     const probabilities = reduce ? ggml.softMax(context, tensor) : undefined;
-    for (const output of [tensor, best, probabilities]) {
+    for (const output of [tensor, best, probabilities, kept?.tensor]) {
       if (output === undefined) continue;
       ggml.setOutput(output);
       this.#context.expand(output);
     }
-    return { logits: tensor, vocabSize: width, best, probabilities };
-  }
-
-  #project(x: GgmlValue, operand: Operand, projection: Projection): Value {
-    let y = multiply(this.#context, projection.weight as GgmlWeight, operand, projection.outFeatures);
-    this.#context.expand(y);
-    applyAdapters(this.#context, y, x.tensor, projection, x.rowSet);
-    if (projection.bias) y = this.#context.ggml.add(this.#context.claim(1), y, (projection.bias as GgmlWeight).tensor);
-    return this.#value(y, projection.outFeatures, x.rowSet);
-  }
-
-  #value(tensor: Pointer, width: number, rowSet: RowSet): GgmlValue {
-    return { tensor, width, rows: rowSet.rowCount, rowSet };
+    return { logits: tensor, vocabSize: width, best, probabilities, hidden: kept?.tensor, hiddenSize: hidden.width };
   }
 }
 

@@ -8,7 +8,8 @@ import { AdapterBank } from './adapter-bank.ts';
 import { findRuns, type AdapterRun } from './adapter-products.ts';
 import type { GgmlAdapterSlot } from './adapter-slot.ts';
 import { loadGgml } from './library.ts';
-import { layOutStep, type AdapterGroup, type RowSet } from './step-layout.ts';
+import type { AdapterGroup, RowSet } from './row-set.ts';
+import { layOutStep } from './step-layout.ts';
 
 const PATH = 'model.layers.0.self_attn.q_proj';
 

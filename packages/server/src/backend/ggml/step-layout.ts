@@ -5,21 +5,7 @@
 
 import type { StepSegment, WeightedSlot } from '../step.ts';
 import type { GgmlAdapterSlot } from './adapter-slot.ts';
-
-/** Neighbouring rows with the same adapter at the same weight. */
-export interface AdapterGroup {
-  readonly slot: GgmlAdapterSlot;
-  readonly weight: number;
-  readonly firstRow: number;
-  readonly rowCount: number;
-}
-
-/** A set of rows that flows through the graph together. */
-export interface RowSet {
-  readonly rowCount: number;
-  /** In row order, first every row's first adapter, then the second ones; rows in no group are bare base rows. */
-  readonly groups: readonly AdapterGroup[];
-}
+import { makeRowSet, type RowSet } from './row-set.ts';
 
 export interface PlacedSegment {
   readonly segment: StepSegment;
@@ -53,11 +39,11 @@ export function layOutStep(segments: readonly StepSegment[]): StepLayout {
   }
   // A step in which no row wants logits (inner chunks of prompts) still ends in one: ggml has no empty products.
   if (outputRows.length === 0) outputRows.push(firstRow - 1);
-  const rows = { rowCount: firstRow, groups: groupRows(placed, (p) => [p.firstRow, p.segment.tokens.length]) };
-  const outputs = {
-    rowCount: outputRows.length,
-    groups: groupRows(placed, (p) => [p.firstOutput, p.segment.outputCount]),
-  };
+  const rows = makeRowSet(
+    placed.map(({ segment }) => ({ adapters: segment.adapters, rowCount: segment.tokens.length })),
+  );
+  const wanted = placed.map(({ segment }) => ({ adapters: segment.adapters, rowCount: segment.outputCount }));
+  const outputs = { ...makeRowSet(wanted), rowCount: outputRows.length };
   return { segments: placed, rows, outputs, outputRows: Int32Array.from(outputRows) };
 }
 
@@ -73,28 +59,4 @@ function compareAdapters(a: readonly WeightedSlot[], b: readonly WeightedSlot[])
 
 function slotAt(adapters: readonly WeightedSlot[], index: number): GgmlAdapterSlot {
   return adapters[index]!.slot as GgmlAdapterSlot;
-}
-
-function groupRows(
-  placed: readonly PlacedSegment[],
-  extent: (segment: PlacedSegment) => readonly [firstRow: number, rowCount: number],
-): AdapterGroup[] {
-  const groups: AdapterGroup[] = [];
-  const mostAdapters = Math.max(0, ...placed.map(({ segment }) => segment.adapters.length));
-  for (let depth = 0; depth < mostAdapters; depth++) {
-    for (const segment of placed) {
-      const adapter = segment.segment.adapters[depth];
-      const [firstRow, rowCount] = extent(segment);
-      if (adapter === undefined || rowCount === 0) continue;
-      const group = { slot: adapter.slot as GgmlAdapterSlot, weight: adapter.weight, firstRow, rowCount };
-      const last = groups.at(-1);
-      if (last && continues(last, group)) groups[groups.length - 1] = { ...last, rowCount: last.rowCount + rowCount };
-      else groups.push(group);
-    }
-  }
-  return groups;
-}
-
-function continues(last: AdapterGroup, group: AdapterGroup): boolean {
-  return last.slot === group.slot && last.weight === group.weight && last.firstRow + last.rowCount === group.firstRow;
 }

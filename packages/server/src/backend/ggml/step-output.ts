@@ -16,6 +16,9 @@ export interface OutputTensors {
   readonly best: Pointer | undefined;
   /** Softmax of the logits, `[vocab, outputs]`. */
   readonly probabilities: Pointer | undefined;
+  /** Made only where the step keeps them, `[hidden, outputs]`. */
+  readonly hidden: Pointer | undefined;
+  readonly hiddenSize: number;
 }
 
 /** Memory for the rows that a step's reader asks for; every step writes over the last one's. */
@@ -50,7 +53,7 @@ export class GgmlStepOutput implements StepOutput {
   }
 
   logits(segment: number, output: number): Float32Array {
-    const row = this.#row(segment, output);
+    const row = this.rowOf(segment, output);
     const known = this.#rows.get(row);
     if (known) return known;
     const { logits, vocabSize } = this.#tensors;
@@ -63,14 +66,29 @@ export class GgmlStepOutput implements StepOutput {
   best(segment: number, output: number): BestToken {
     const { probabilities, vocabSize } = this.#tensors;
     assert(probabilities, 'the step was not asked to reduce');
-    const row = this.#row(segment, output);
+    const row = this.rowOf(segment, output);
     const id = this.#best[row]!;
     const probability = new Float32Array(1);
     this.#ggml.tensorGet(probabilities, probability, (row * vocabSize + id) * FLOAT_BYTES, FLOAT_BYTES);
     return { id, logprob: Math.log(probability[0]!) };
   }
 
-  #row(segment: number, output: number): number {
+  hidden(segment: number, output: number): Float32Array {
+    const { tensor, width } = this.keptHidden;
+    const values = new Float32Array(width);
+    this.#ggml.tensorGet(tensor, values, this.rowOf(segment, output) * values.byteLength, values.byteLength);
+    return values;
+  }
+
+  /** `[width, outputs]`. */
+  get keptHidden(): { readonly tensor: Pointer; readonly width: number } {
+    const { hidden, hiddenSize } = this.#tensors;
+    assert(hidden, 'the step was asked to keep hidden states');
+    return { tensor: hidden, width: hiddenSize };
+  }
+
+  /** Among the output rows of the whole step. */
+  rowOf(segment: number, output: number): number {
     return this.#firstOutputs[segment]! + output;
   }
 }

@@ -54,11 +54,22 @@ async function readIn(address: Pointer, byteLength: number): Promise<void> {
 /** Copies the tensor into memory of its own, as `dtype`. */
 export async function copyWeight(ggml: Ggml, bufferType: Pointer, view: TensorView, dtype: Dtype): Promise<GgmlWeight> {
   if (!isRowMajor(view)) throw new LoraxError('FILE_INVALID', { file: view.name, reason: 'is not stored row by row' });
+  const weight = emptyWeight(ggml, bufferType, view, dtype);
+  await convert(ggml, view, dtype, ggml.getData(weight.tensor));
+  return weight;
+}
+
+/** Memory of its own for a tensor, with whatever it holds. */
+export function emptyWeight(
+  ggml: Ggml,
+  bufferType: Pointer,
+  { name, shape }: Pick<TensorView, 'name' | 'shape'>,
+  dtype: Dtype,
+): GgmlWeight {
   const context = new TensorContext(ggml, 1);
-  const tensor = makeTensor(context, view.shape, dtype);
+  const tensor = makeTensor(context, shape, dtype);
   const byteLength = context.allocate(bufferType);
-  await convert(ggml, view, dtype, ggml.getData(tensor));
-  return { name: view.name, shape: view.shape, tensor, dtype, byteLength, dispose: () => context.dispose() };
+  return { name, shape, tensor, dtype, byteLength, dispose: () => context.dispose() };
 }
 
 /** Whether `mapWeight` can take it: matrices in the wanted type, whole and aligned. Vectors are converted to float32. */

@@ -1,0 +1,88 @@
+/** Runs drafts: picks the kept hidden states of a step's rows, and goes on from there. Knows no heads. */
+
+import type { DraftForward } from '../backend.ts';
+import type { DraftOutput, DraftRow, StepTimes } from '../step.ts';
+import type { Pointer } from '../../native/ffi.ts';
+import { DeviceGraph, type GraphDevice } from './device-graph.ts';
+import { GgmlDraftGraph } from './draft-graph.ts';
+import { GGML_TYPE, type Ggml } from './functions.ts';
+import type { GraphContext } from './graph-context.ts';
+import { makeValue, type GgmlValue } from './row-operations.ts';
+import { makeRowSet } from './row-set.ts';
+import type { GgmlStepOutput } from './step-output.ts';
+
+interface DraftTensors {
+  /** `[vocab, rows]`. */
+  readonly logits: GgmlValue;
+  /** Int32 `[rows]`. */
+  readonly best: Pointer;
+}
+
+export class Drafts {
+  readonly #ggml: Ggml;
+  readonly #graph: DeviceGraph;
+
+  constructor(device: GraphDevice) {
+    this.#ggml = device.ggml;
+    this.#graph = new DeviceGraph(device);
+  }
+
+  async run(forward: DraftForward, rows: readonly DraftRow[], step: GgmlStepOutput): Promise<DraftOutput> {
+    const begun = performance.now();
+    const tensors = this.#graph.build(`a draft from ${rows.length} rows`, (context) =>
+      this.#build(context, forward, rows, step),
+    );
+    const built = performance.now();
+    await this.#graph.compute();
+    const times = { buildMs: built - begun, computeMs: performance.now() - built };
+    return new GgmlDraftOutput(this.#ggml, tensors, times);
+  }
+
+  dispose(): void {
+    this.#graph.dispose();
+  }
+
+  #build(context: GraphContext, forward: DraftForward, rows: readonly DraftRow[], step: GgmlStepOutput): DraftTensors {
+    const { tensor, width } = step.keptHidden;
+    const indices = Int32Array.from(rows, ({ segment, output }) => step.rowOf(segment, output));
+    const picked = this.#ggml.getRows(
+      context.claim(1),
+      tensor,
+      context.input(GGML_TYPE.int32, rows.length, 1, indices),
+    );
+    const rowSet = makeRowSet(rows.map(({ adapters }) => ({ adapters, rowCount: 1 })));
+    const logits = forward(new GgmlDraftGraph(context), makeValue(picked, width, rowSet)) as GgmlValue;
+    const best = this.#ggml.argmax(context.claim(1), logits.tensor);
+    for (const output of [logits.tensor, best]) {
+      this.#ggml.setOutput(output);
+      context.expand(output);
+    }
+    return { logits, best };
+  }
+}
+
+class GgmlDraftOutput implements DraftOutput {
+  readonly times: StepTimes;
+  readonly #ggml: Ggml;
+  readonly #tensors: DraftTensors;
+  readonly #best: Int32Array;
+
+  constructor(ggml: Ggml, tensors: DraftTensors, times: StepTimes) {
+    this.times = times;
+    this.#ggml = ggml;
+    this.#tensors = tensors;
+    this.#best = new Int32Array(tensors.logits.rows);
+    ggml.tensorGet(tensors.best, this.#best, 0, this.#best.byteLength);
+  }
+
+  best(row: number): number {
+    return this.#best[row]!;
+  }
+
+  logits(row: number): Float32Array {
+    const { tensor, width } = this.#tensors.logits;
+    const values = new Float32Array(width);
+    this.#ggml.tensorGet(tensor, values, row * values.byteLength, values.byteLength);
+    return values;
+  }
+}
