@@ -1,14 +1,14 @@
 /** LoRAX's response headers (behaviour spec 1.7). Whatever a caller chose is escaped, so that no id can break a header. */
 
 import type { Context } from 'hono';
-import type { AdapterReference } from '../base/adapter-reference.ts';
+import type { AdapterChoice } from '../base/adapter-reference.ts';
 import type { Answer } from './answer.ts';
 import { present } from '../base/assert.ts';
 import type { ServedModel } from './serving.ts';
 
 export interface AnsweredBy {
   readonly model: ServedModel;
-  readonly adapter: AdapterReference | undefined;
+  readonly adapter: AdapterChoice | undefined;
   readonly adapterGeneration: string | undefined;
   /** What the caller sent as text. */
   readonly characterCount: number;
@@ -23,8 +23,9 @@ export function setIdentityHeaders(
   c.header('x-compute-characters', String(characterCount));
   c.header('x-model-id', headerSafe(model.id));
   if (adapter === undefined) return;
-  c.header('x-adapter-id', headerSafe(adapter.id));
-  c.header('x-adapter-source', adapter.source);
+  const references = 'members' in adapter ? adapter.members.map(({ reference }) => reference) : [adapter];
+  c.header('x-adapter-id', joined(references.map(({ id }) => id)));
+  c.header('x-adapter-source', joined(references.map(({ source }) => source)));
   if (adapterGeneration !== undefined) c.header('x-adapter-generation', headerSafe(adapterGeneration));
 }
 
@@ -52,6 +53,13 @@ export function setAnswerHeaders(c: Context, answers: readonly Answer[], promptT
     'x-time-per-output-token': (inferenceMs - timeToFirstTokenMs) / Math.max(tokens - 1, 1),
   };
   for (const [name, value] of Object.entries(values)) c.header(name, String(Math.round(value)));
+}
+
+/** A comma inside a value would look like two values. */
+function joined(values: readonly string[]): string {
+  return values
+    .map((value) => (values.length === 1 ? headerSafe(value) : headerSafe(value).replaceAll(',', '%2C')))
+    .join(',');
 }
 
 function sum(answers: readonly Answer[], value: (answer: Answer) => number): number {

@@ -3,6 +3,9 @@
 export const ADAPTER_SOURCES = ['hub', 'local', 's3', 'pbase'] as const;
 export type AdapterSource = (typeof ADAPTER_SOURCES)[number];
 
+/** LoRAX's name for the bare base, which stays within reach beside a default adapter. */
+export const BASE_MODEL = '__base_model__';
+
 export interface AdapterReference {
   readonly id: string;
   readonly source: AdapterSource;

@@ -6,7 +6,7 @@ const U32_MAX = 0xffff_ffff;
 const U64_MAX = 0xffff_ffff_ffff_ffffn;
 
 /** Longer ids are no path or repository name, and would not fit a response header. */
-const MAX_ADAPTER_ID_LEN = 1024;
+export const MAX_ADAPTER_ID_LEN = 1024;
 
 /** A positive number of tokens, sequences and the like. */
 export const positiveInt = z.int().min(1).max(U32_MAX);
@@ -67,12 +67,12 @@ export const adapterId = z
   .max(MAX_ADAPTER_ID_LEN)
   .refine(isPrintable, { error: 'must not contain control characters' });
 
-const adapterSource = z
+export const adapterSource = z
   .string()
   .refine(isSource, { error: 'must be one of hub, local, s3, pbase' })
   .openapi({ description: 'hub, local, s3 or pbase, in any case. Absent: as the server was started.' });
 
-/** How tokens are chosen, and by which adapter: the same on native and OpenAI routes. */
+/** How tokens are chosen: the same on native and OpenAI routes. */
 export const samplingFields = {
   temperature: z.number().min(0).nullish(),
   top_k: positiveInt.nullish(),
@@ -83,12 +83,6 @@ export const samplingFields = {
   presence_penalty: z.number().min(-2).max(2).nullish(),
   seed: seed.nullish(),
   ignore_eos_token: z.boolean().nullish(),
-};
-
-export const adapterFields = {
-  adapter_id: adapterId.nullish(),
-  adapter_source: adapterSource.nullish(),
-  api_token: z.string().nullish(),
 };
 
 /** A field of a later version: accepted where it asks for nothing, refused by name otherwise. */

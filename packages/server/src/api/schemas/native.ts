@@ -1,15 +1,8 @@
 /** Bodies of LoRAX's own routes, in and out: `/generate`, `/generate_stream`, `/` and `/invocations`. */
 
 import { z } from '@hono/zod-openapi';
-import {
-  adapterFields,
-  isTextFormat,
-  nonNegativeInt,
-  positiveInt,
-  samplingFields,
-  stopList,
-  unsupported,
-} from './fields.ts';
+import { adapterFields } from './adapter.ts';
+import { isTextFormat, nonNegativeInt, positiveInt, samplingFields, stopList, unsupported } from './fields.ts';
 
 const flag = z.boolean().nullish();
 
@@ -17,7 +10,6 @@ const Parameters = z
   .object({
     ...adapterFields,
     ...samplingFields,
-    merged_adapters: unsupported(),
     best_of: positiveInt.nullish(),
     do_sample: flag,
     max_new_tokens: positiveInt.nullish().openapi({ description: 'Absent: as many as the context holds.' }),

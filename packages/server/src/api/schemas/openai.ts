@@ -1,8 +1,8 @@
 /** What the two OpenAI generation routes have in common: usage, stream options, errors and the model list. */
 
 import { z } from '@hono/zod-openapi';
+import { adapterFields } from './adapter.ts';
 import {
-  adapterFields,
   adapterId,
   isEmpty,
   nonNegativeInt,
@@ -37,6 +37,7 @@ export const Model = z
     created: nonNegativeInt,
     owned_by: z.string(),
     parent: z.string().nullable().openapi({ description: 'The base model of an adapter.' }),
+    root: z.string().optional().openapi({ description: 'Where `id` is a name: the id of the adapter.' }),
     adapter_source: z.string().optional(),
     adapter_generation: z.string().optional(),
   })
