@@ -7,9 +7,9 @@
 import { mkdir, readFile, readdir, realpath, rename, stat, symlink, writeFile } from 'node:fs/promises';
 import { dirname, join, relative } from 'node:path';
 
-import { errorCode } from './containment.ts';
 import { SourceFault } from './source-fault.ts';
 import { type HubId, isCommit } from './hub-id.ts';
+import { ifPresent } from './if-present.ts';
 
 export class HubCache {
   readonly #dir: string;
@@ -47,6 +47,10 @@ export class HubCache {
     return names.filter((_, index) => found[index]?.isFile() === true);
   }
 
+  filePath(repo: string, commit: string, name: string): string {
+    return join(this.#snapshotDir(repo, commit), name);
+  }
+
   /** `etag` has been checked to be a plain file name. */
   blobPath(repo: string, etag: string): string {
     return join(this.#repoDir(repo), 'blobs', etag);
@@ -59,14 +63,14 @@ export class HubCache {
 
   /** Puts a blob into a snapshot under a file's name, replacing a link that leads elsewhere. */
   async link(repo: string, commit: string, name: string, etag: string): Promise<void> {
-    const path = join(this.#snapshotDir(repo, commit), name);
+    const path = this.filePath(repo, commit, name);
     const target = relative(dirname(path), this.blobPath(repo, etag));
     await this.#replace(path, (temporary) => symlink(target, temporary));
   }
 
   /** Remembers which commit a branch or tag stands for. A commit stands for itself and gets no entry. */
   async writeRef({ repo, revision }: HubId, commit: string): Promise<void> {
-    if (revision === commit) return;
+    if ((await this.commitOf({ repo, revision })) === commit) return;
     await this.#replace(join(this.#repoDir(repo), 'refs', revision), (temporary) => writeFile(temporary, commit));
   }
 
@@ -77,8 +81,13 @@ export class HubCache {
     await rename(temporary, path);
   }
 
+  /** The repository's folder in the cache, by name alone. */
+  folderName(repo: string): string {
+    return `${this.#kind}--${repo.replace('/', '--')}`;
+  }
+
   #repoDir(repo: string): string {
-    return join(this.#dir, `${this.#kind}--${repo.replace('/', '--')}`);
+    return join(this.#dir, this.folderName(repo));
   }
 
   #snapshotDir(repo: string, commit: string): string {
@@ -90,13 +99,4 @@ let lastNumber = 0;
 
 function nextNumber(): number {
   return ++lastNumber;
-}
-
-async function ifPresent<T>(work: Promise<T>): Promise<T | undefined> {
-  try {
-    return await work;
-  } catch (error) {
-    if (['ENOENT', 'ENOTDIR', 'EISDIR', 'ELOOP'].includes(errorCode(error))) return undefined;
-    throw error;
-  }
 }

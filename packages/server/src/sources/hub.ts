@@ -3,25 +3,23 @@
  * for with the caller's token every time, so that what one caller fetched does not open it to the next.
  */
 
-import { randomBytes } from 'node:crypto';
-
 import { LoraxError, invalidField } from '../base/errors.ts';
 import { checkAdapterFolder, checkMedusaConfig } from './adapter-folder.ts';
 import { checkAdapterId, checkToken, isToken } from './adapter-id.ts';
-import { downloadBlob } from './blob-download.ts';
-import { HubCache } from './hub-cache.ts';
-import { SourceFault, adapterError, modelError } from './source-fault.ts';
+import type { DiskCache } from './disk-cache.ts';
 import { HUB, HubHttp, type HubRevision, type RemoteFile } from './hub-http.ts';
 import { type HubId, isCommit, parseHubId } from './hub-id.ts';
 import { mapLimited } from './limited.ts';
 import { adapterFault, adapterFiles, modelFault, modelFiles } from './repo-files.ts';
 import { DEFAULT_RETRIES, type RetryPolicy } from './retry.ts';
-import { SharedJobs } from './shared-jobs.ts';
+import { type SnapshotFile, SnapshotStore } from './snapshot-store.ts';
+import { SourceFault, adapterError, modelError } from './source-fault.ts';
+import type { SourceLog } from './source-log.ts';
 import type { AdapterLocation, FetchOptions, LocateOptions, ResolvedFolder, Source } from './source.ts';
 
 const PUBLIC_HUB = 'https://huggingface.co';
 
-const PARALLEL_FILES = 4;
+const PARALLEL_HEADS = 4;
 /** Large files are named by their content. */
 const SHA256 = /^[0-9a-f]{64}$/;
 
@@ -31,8 +29,13 @@ export interface HubOptions {
   readonly cacheDir: string;
   /** Asks nobody; what the cache lacks does not exist. */
   readonly offline: boolean;
-  /** The operator's token, for base models only: adapters are fetched with their callers' tokens. */
+  /** The operator's token, for base models. */
   readonly token?: string | undefined;
+  /** `LORAX_USE_GLOBAL_HF_TOKEN`: the operator's token also opens adapters to requests that bring none. */
+  readonly sharesToken?: boolean;
+  /** Without one, adapters stay on disk for ever. */
+  readonly disk?: DiskCache | undefined;
+  readonly log?: SourceLog | undefined;
   readonly retries?: RetryPolicy;
 }
 
@@ -59,19 +62,18 @@ export function openHub(options: HubOptions): Hub {
 class HuggingFaceHub implements Hub {
   readonly name = 'hub';
   readonly #http: HubHttp;
-  readonly #cache: HubCache;
+  readonly #store: SnapshotStore;
   readonly #offline: boolean;
   readonly #token: string | undefined;
-  readonly #retries: RetryPolicy;
-  readonly #tag = randomBytes(4).toString('hex');
-  readonly #downloads = new SharedJobs<void>();
+  readonly #sharedToken: string | undefined;
 
-  constructor({ endpoint = PUBLIC_HUB, cacheDir, offline, token, retries = DEFAULT_RETRIES }: HubOptions) {
+  constructor(options: HubOptions) {
+    const { endpoint = PUBLIC_HUB, offline, token, sharesToken = false, retries = DEFAULT_RETRIES } = options;
     this.#http = new HubHttp(parseEndpoint(endpoint), retries);
-    this.#cache = new HubCache(cacheDir, this.#tag);
+    this.#store = new SnapshotStore({ ...options, peer: HUB, retries });
     this.#offline = offline;
     this.#token = token;
-    this.#retries = retries;
+    this.#sharedToken = sharesToken ? token : undefined;
   }
 
   async locate(adapterId: string, { apiToken, signal }: LocateOptions): Promise<AdapterLocation> {
@@ -79,7 +81,9 @@ class HuggingFaceHub implements Hub {
     const id = parseAdapterId(adapterId);
     if (apiToken !== undefined) checkToken(apiToken);
     try {
-      return await (this.#offline ? this.#locateCached(id) : this.#locateRemote(id, apiToken, signal));
+      return await (this.#offline
+        ? this.#locateCached(id)
+        : this.#locateRemote(id, apiToken ?? this.#sharedToken, signal));
     } catch (error) {
       throw adapterError(error, id.repo, 'hub');
     }
@@ -105,8 +109,8 @@ class HuggingFaceHub implements Hub {
   /** A commit can be used without asking: a branch may have moved. */
   async #findModel(id: HubId): Promise<ResolvedModel | undefined> {
     if (!this.#offline && !isCommit(id.revision)) return undefined;
-    const commit = await this.#cache.commitOf(id);
-    if (commit === undefined || modelFault(await this.#cache.fileNames(id.repo, commit)) !== undefined) {
+    const commit = await this.#store.cache.commitOf(id);
+    if (commit === undefined || modelFault(await this.#store.cache.fileNames(id.repo, commit)) !== undefined) {
       return undefined;
     }
     return this.#model(id, commit);
@@ -114,15 +118,15 @@ class HuggingFaceHub implements Hub {
 
   /** Offline nobody can be asked who may read what: the operator who chose that opens all that the cache holds. */
   async #locateCached(id: HubId): Promise<AdapterLocation> {
-    const commit = await this.#cache.commitOf(id);
-    if (commit === undefined || adapterFault(await this.#cache.fileNames(id.repo, commit)) !== undefined) {
+    const commit = await this.#store.cache.commitOf(id);
+    if (commit === undefined || adapterFault(await this.#store.cache.fileNames(id.repo, commit)) !== undefined) {
       throw new SourceFault('missing', 'it is not in the cache, and the server is offline');
     }
-    const fetch = async (): Promise<ResolvedFolder> => {
-      const resolved = await this.#resolved(id, commit);
-      await checkAdapterFolder(resolved.folder, id.repo);
-      return resolved;
-    };
+    const snapshot = { source: this.name, id: id.repo, repo: id.repo, revision: commit } as const;
+    const fetch = (options: FetchOptions): Promise<ResolvedFolder> =>
+      this.#store.fetchAdapter(snapshot, options, async () => {
+        await checkAdapterFolder(await this.#store.cache.snapshot(id.repo, commit), id.repo);
+      });
     return this.#location(id, commit, fetch);
   }
 
@@ -155,12 +159,17 @@ class HuggingFaceHub implements Hub {
     config: RemoteFile,
     options: FetchOptions,
   ): Promise<ResolvedFolder> {
-    await this.#store(revision, [config], options);
-    // Before the weights come: a whole model named as an adapter would be fetched for nothing.
-    if (config.name === 'config.json') await checkMedusaConfig(this.#cache.blobPath(id.repo, config.etag), id.repo);
-    await this.#complete(revision, adapterFiles(names), options);
-    await this.#cache.writeRef(id, revision.commit);
-    return this.#resolved(id, revision.commit);
+    const { repo, commit } = revision;
+    return this.#store.fetchAdapter({ source: this.name, id: repo, repo, revision: commit }, options, async (bring) => {
+      const { cache } = this.#store;
+      const present = await cache.fileNames(repo, commit);
+      if (!present.includes(config.name)) await bring([this.#file(revision, config)]);
+      // Before the weights come: a whole model named as an adapter would be fetched for nothing.
+      if (config.name === 'config.json') await checkMedusaConfig(cache.filePath(repo, commit, config.name), repo);
+      const missing = await this.#missing(revision, adapterFiles(names), options.signal);
+      if (missing.length > 0) await bring(missing);
+      await cache.writeRef(id, commit);
+    });
   }
 
   async #fetchModel(id: HubId, options: FetchOptions): Promise<ResolvedModel> {
@@ -170,68 +179,39 @@ class HuggingFaceHub implements Hub {
     const { commit, names } = await this.#http.listing(id, this.#token, options.signal);
     const reason = modelFault(names);
     if (reason !== undefined) throw new LoraxError('MODEL_INVALID', { modelId: id.repo, reason });
-    await this.#complete({ repo: id.repo, commit, token: this.#token }, modelFiles(names), options);
-    await this.#cache.writeRef(id, commit);
+    const revision: HubRevision = { repo: id.repo, commit, token: this.#token };
+    const missing = await this.#missing(revision, modelFiles(names), options.signal);
+    await this.#store.bring({ repo: id.repo, revision: commit }, missing, options);
+    await this.#store.cache.writeRef(id, commit);
     return this.#model(id, commit);
   }
 
-  /** Brings those of the files that the snapshot lacks. */
-  async #complete(revision: HubRevision, names: readonly string[], options: FetchOptions): Promise<void> {
-    const present = new Set(await this.#cache.fileNames(revision.repo, revision.commit));
-    const missing = names.filter((name) => !present.has(name));
-    const heads = await mapLimited(missing, PARALLEL_FILES, options.signal, (name, signal) =>
-      this.#http.head(revision, name, signal),
-    );
-    await this.#store(revision, heads, options);
-  }
-
-  /** The files appear in the snapshot together, once all are there: an interrupted fetch leaves it recognisably incomplete. */
-  async #store(
+  /** Those of the files that the snapshot lacks. */
+  async #missing(
     revision: HubRevision,
-    files: readonly RemoteFile[],
-    { signal, onProgress }: FetchOptions,
-  ): Promise<void> {
-    const received = new Map<string, number>();
-    const totalBytes = files.reduce((sum, file) => sum + file.sizeBytes, 0);
-    await mapLimited(files, PARALLEL_FILES, signal, (file, fileSignal) =>
-      this.#bringBlob(revision, file, fileSignal, (bytes) => {
-        received.set(file.name, bytes);
-        const receivedBytes = [...received.values()].reduce((sum, part) => sum + part, 0);
-        onProgress?.({ file: file.name, receivedBytes, totalBytes });
-      }),
-    );
-    for (const { name, etag } of files) await this.#cache.link(revision.repo, revision.commit, name, etag);
-  }
-
-  async #bringBlob(
-    revision: HubRevision,
-    { name, etag, sizeBytes }: RemoteFile,
+    names: readonly string[],
     signal: AbortSignal,
-    onPosition: (bytes: number) => void,
-  ): Promise<void> {
-    const path = this.#cache.blobPath(revision.repo, etag);
-    if (!(await this.#cache.hasBlob(revision.repo, etag, sizeBytes))) {
-      const open = (firstByte: number, limited: AbortSignal): Promise<Response> =>
-        this.#http.open(revision, name, firstByte, limited);
-      const digest = SHA256.test(etag) ? ({ algorithm: 'sha256', hex: etag } as const) : undefined;
-      const expected = { name, peer: HUB, sizeBytes, digest };
-      const blob = { ...expected, path, tag: this.#tag, retries: this.#retries, open, onPosition };
-      await this.#downloads.run(path, signal, (jobSignal) => downloadBlob(blob, jobSignal));
-    }
-    onPosition(sizeBytes);
+  ): Promise<readonly SnapshotFile[]> {
+    const present = new Set(await this.#store.cache.fileNames(revision.repo, revision.commit));
+    const missing = names.filter((name) => !present.has(name));
+    return mapLimited(missing, PARALLEL_HEADS, signal, async (name, headSignal) =>
+      this.#file(revision, await this.#http.head(revision, name, headSignal)),
+    );
   }
 
-  async #resolved(id: HubId, commit: string): Promise<ResolvedFolder> {
+  #file(revision: HubRevision, { name, etag, sizeBytes }: RemoteFile): SnapshotFile {
+    const digest = SHA256.test(etag) ? ({ algorithm: 'sha256', hex: etag } as const) : undefined;
     return {
-      folder: await this.#cache.snapshot(id.repo, commit),
-      root: undefined,
-      byteLength: 0,
-      release: () => undefined,
+      name,
+      blob: etag,
+      sizeBytes,
+      digest: async () => digest,
+      open: (firstByte, signal) => this.#http.open(revision, name, firstByte, signal),
     };
   }
 
   async #model(id: HubId, commit: string): Promise<ResolvedModel> {
-    return { id: id.repo, folder: await this.#cache.snapshot(id.repo, commit), revision: commit };
+    return { id: id.repo, folder: await this.#store.cache.snapshot(id.repo, commit), revision: commit };
   }
 }
 
