@@ -42,7 +42,6 @@ const REJECTED: readonly (readonly [parameters: object, field: string])[] = [
   [{ adapter_id: 'a\r\nb' }, 'adapter_id'],
   [{ adapter_id: 'x'.repeat(1025) }, 'adapter_id'],
   [{ adapter_id: 'x', adapter_source: 'ftp' }, 'adapter_source'],
-  [{ merged_adapters: { ids: ['a'], weights: [1] } }, 'merged_adapters'],
   [{ response_format: { type: 'json_object', schema: null } }, 'response_format'],
 ];
 
@@ -120,5 +119,4 @@ test('messages say the bound that was broken', async () => {
   assert.equal(await message({ top_k: 1.5 }), '`top_k` must be an integer');
   assert.equal(await message({ watermark: 1 }), '`watermark` must be true or false');
   assert.equal(await message({ adapter_source: 'x' }), '`adapter_source` must be one of hub, local, s3, pbase');
-  assert.equal(await message({ merged_adapters: {} }), '`merged_adapters` is not supported yet');
 });
