@@ -7,6 +7,7 @@ import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
 import { createApp, type CorsRules } from './api/app.ts';
+import { Keyring } from './api/keys.ts';
 import { listen } from './api/server.ts';
 import type { ServedAdapter } from './api/serving.ts';
 import { present } from './base/assert.ts';
@@ -22,7 +23,9 @@ import { chooseThreads } from './serving/threads.ts';
 import { metricsObserver, watchEngine } from './serving/metrics-observer.ts';
 import { openHub, type ResolvedModel } from './sources/hub.ts';
 import { resolveModel } from './sources/model.ts';
+import { openPbase } from './sources/pbase.ts';
 import { openSources } from './sources/registry.ts';
+import { openS3 } from './sources/s3.ts';
 import type { Sources } from './sources/source.ts';
 import { createMetrics } from './telemetry/metrics.ts';
 import type { Progress } from './telemetry/progress.ts';
@@ -47,7 +50,14 @@ export async function startServer(options: ServeOptions, deps: StartDependencies
     const listedAdapters = await listAdapters(sources, deps.signal);
     const serving = makeServing(engine, { options, version: VERSION, revision: model.revision, listedAdapters });
     await warmDefaultAdapter(engine, options, deps.signal);
-    const app = createApp(serving, { metrics, log: deps.log, version: VERSION, cors: corsRules(options) });
+    const app = createApp(serving, {
+      metrics,
+      log: deps.log,
+      version: VERSION,
+      cors: corsRules(options),
+      keys: new Keyring(options.apiKey, options.adminKey),
+      adapterApi: options.adapterApi,
+    });
     const server = await listen(app, { hostname: options.hostname, port: options.port });
     return {
       url: `http://${options.hostname}:${server.port}`,
@@ -117,7 +127,9 @@ async function findModel(
   });
   const demo = options.demo ? demoFolder() : undefined;
   const adapterRoot = options.adapterRoot ?? (demo && join(demo, 'adapters'));
-  const sources = openSources({ adapterRoot, hub });
+  const s3 = openS3({ ...options.s3, cacheDir: options.huggingfaceHubCache });
+  const pbase = openPbase({ ...options.pbase, token: options.predibaseApiToken, s3 });
+  const sources = openSources({ adapterRoot, hub, s3, pbase });
   const modelId = demo === undefined ? modelName(options) : join(demo, 'base');
   const model = await downloading(progress, modelId, (onProgress) =>
     resolveModel(modelId, { hub, revision: options.revision, signal, onProgress }),

@@ -4,10 +4,13 @@ import { OpenAPIHono } from '@hono/zod-openapi';
 import type { Context } from 'hono';
 import { cors } from 'hono/cors';
 import { LoraxError } from '../base/errors.ts';
+import { addAdapterRoutes } from './adapters.ts';
 import { addChatRoutes } from './chat.ts';
 import { addCompletionRoutes } from './completions.ts';
 import type { ApiContext, ApiLog, ApiMetrics } from './context.ts';
 import { errorResponse } from './errors.ts';
+import { Keyring, requireKey } from './keys.ts';
+import { addLoraAdapterRoutes } from './lora-adapters.ts';
 import { addModelRoutes } from './models.ts';
 import { addNativeRoutes } from './native.ts';
 import { addOpenApiRoute } from './openapi.ts';
@@ -28,11 +31,11 @@ export interface CorsRules {
   readonly credentials: boolean;
 }
 
-/** Pages of any origin; they may send a bearer token and read LoRAX's headers. */
+/** Pages of any origin; they may send tokens and read LoRAX's headers. */
 const OPEN_CORS: CorsRules = {
   origins: ['*'],
-  methods: ['GET', 'POST'],
-  headers: ['content-type', 'authorization'],
+  methods: ['GET', 'POST', 'DELETE'],
+  headers: ['content-type', 'authorization', 'x-adapter-token'],
   exposedHeaders: ['*'],
   credentials: false,
 };
@@ -42,21 +45,29 @@ export interface AppOptions {
   readonly log: ApiLog;
   readonly version: string;
   readonly cors?: CorsRules;
+  /** Absent or empty: the server is open. */
+  readonly keys?: Keyring;
+  /** Absent: the adapter routes are for holders of an admin key. */
+  readonly adapterApi?: boolean;
   readonly keepAliveMs?: number;
 }
 
 export function createApp(serving: Serving, options: AppOptions): OpenAPIHono {
   const { metrics, log, version, cors: rules = OPEN_CORS, keepAliveMs = KEEP_ALIVE_MS } = options;
-  const api: ApiContext = { serving, metrics, log, keepAliveMs };
+  const { keys = new Keyring([], []), adapterApi = false } = options;
+  const api: ApiContext = { serving, metrics, log, keys, adapterApi, keepAliveMs };
   const app = new OpenAPIHono();
-  app.use(corsFor(rules));
+  app.use(corsFor(rules)); // first, so that a preflight, which carries no key, is answered
+  app.use(requireKey(keys, log));
   addNativeRoutes(app, api);
   addCompletionRoutes(app, api);
   addChatRoutes(app, api);
   addModelRoutes(app, api);
+  addAdapterRoutes(app, api);
+  addLoraAdapterRoutes(app, api);
   addTokenizeRoute(app, api);
   addOperationRoutes(app, api);
-  addOpenApiRoute(app, version);
+  addOpenApiRoute(app, { version, hasKeys: !keys.isEmpty });
   refuseOtherMethods(app);
   app.notFound((c) =>
     errorResponse(c, new LoraxError('ROUTE_NOT_FOUND', { method: c.req.method, path: c.req.path }), log),

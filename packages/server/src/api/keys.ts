@@ -25,7 +25,7 @@ declare module 'hono' {
 }
 
 /** For load balancers and orchestrators, which have no key. It tells one bit. */
-const OPEN_PATH = '/health';
+export const OPEN_PATH = '/health';
 
 const BEARER = /^Bearer +(\S+)\s*$/i;
 

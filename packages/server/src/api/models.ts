@@ -4,7 +4,7 @@ import type { OpenAPIHono, z } from '@hono/zod-openapi';
 import { LoraxError } from '../base/errors.ts';
 import type { ApiContext } from './context.ts';
 import type { Model } from './schemas/openai.ts';
-import type { Serving } from './serving.ts';
+import type { ServedAdapter, Serving } from './serving.ts';
 
 export function addModelRoutes(app: OpenAPIHono, { serving }: ApiContext): void {
   app.get('/v1/models', (c) => c.json({ object: 'list', data: models(serving) }));
@@ -19,16 +19,34 @@ export function addModelRoutes(app: OpenAPIHono, { serving }: ApiContext): void 
   });
 }
 
+/** The names that the adapter API gave stand before the ids: requests look there first, too. */
 function models(serving: Serving): z.infer<typeof Model>[] {
   const { model } = serving;
   const base = { id: model.id, object: 'model' as const, created: model.createdAt, owned_by: 'lorax', parent: null };
-  const adapters = serving.listAdapters().map(({ id, source, generation, createdAt }) => ({
-    ...base,
+  const names = namedAdapters(serving);
+  const taken = new Set(names.map(({ id }) => id));
+  const adapters = [...names, ...serving.listAdapters().filter(({ id }) => !taken.has(id))];
+  return [base, ...adapters.map((adapter) => adapterModel(serving, adapter))];
+}
+
+function namedAdapters({ adapters }: Serving): (ServedAdapter & { readonly root: string })[] {
+  return adapters
+    .statuses()
+    .flatMap(({ id: root, names, source, generation }) =>
+      names.map((id) => ({ id, root, source, ...(generation !== undefined && { generation }) })),
+    );
+}
+
+function adapterModel({ model }: Serving, adapter: ServedAdapter & { readonly root?: string }): z.infer<typeof Model> {
+  const { id, source, generation, createdAt, root } = adapter;
+  return {
     id,
+    object: 'model',
     created: createdAt ?? model.createdAt,
+    owned_by: 'lorax',
     parent: model.id,
+    ...(root !== undefined && { root }),
     adapter_source: source,
     ...(generation !== undefined && { adapter_generation: generation }),
-  }));
-  return [base, ...adapters];
+  };
 }

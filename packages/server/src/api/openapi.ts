@@ -1,103 +1,71 @@
 /** `/openapi.json`: the routes with the very schemas that check their bodies. A test compares it with the routes there are. */
 
 import { type OpenAPIHono, z } from '@hono/zod-openapi';
-import { ChatChunk, ChatMessage, ChatRequest, ChatResponse } from './schemas/chat.ts';
-import { CompletionRequest, CompletionResponse } from './schemas/completions.ts';
-import {
-  CompatGenerateRequest,
-  GenerateRequest,
-  GenerateResponse,
-  NativeError,
-  StreamResponse,
-} from './schemas/native.ts';
-import { Model, ModelList, OpenAiError } from './schemas/openai.ts';
-import { TokenizeRequest, TokenizeResponse } from './schemas/tokenize.ts';
+import { OPEN_PATH } from './keys.ts';
+import { type PostRoute, POST_ROUTES } from './openapi-posts.ts';
 import { HEALTH_PATHS } from './operations.ts';
+import { AdapterDetail, AdapterList, AdapterQuery, UnloadedAdapter } from './schemas/adapters.ts';
+import { ChatMessage } from './schemas/chat.ts';
+import { NativeError } from './schemas/native.ts';
+import { Model, ModelList, OpenAiError } from './schemas/openai.ts';
 
 type Registry = OpenAPIHono['openAPIRegistry'];
 
-interface PostRoute {
-  readonly path: string;
-  readonly summary: string;
-  readonly body: z.ZodType;
-  /** The whole answer. */
-  readonly json?: z.ZodType;
-  /** One event of the stream. */
-  readonly event?: z.ZodType;
-  readonly error: z.ZodType;
+export interface DocumentFacts {
+  readonly version: string;
+  /** What the bearer token is depends on it. */
+  readonly hasKeys: boolean;
 }
 
-const POST_ROUTES: readonly PostRoute[] = [
-  {
-    path: '/generate',
-    summary: 'Generate text',
-    body: GenerateRequest,
-    json: GenerateResponse,
-    error: NativeError,
-  },
-  {
-    path: '/generate_stream',
-    summary: 'Generate text as a stream',
-    body: GenerateRequest,
-    event: StreamResponse,
-    error: NativeError,
-  },
-  ...['/', '/invocations'].map((path) => ({
-    path,
-    summary: 'Generate text; `stream` chooses the form of the answer',
-    body: CompatGenerateRequest,
-    json: z.array(GenerateResponse).length(1),
-    event: StreamResponse,
-    error: NativeError,
-  })),
-  {
-    path: '/v1/completions',
-    summary: "Complete prompts, in OpenAI's form",
-    body: CompletionRequest,
-    json: CompletionResponse,
-    event: CompletionResponse,
-    error: OpenAiError,
-  },
-  {
-    path: '/v1/chat/completions',
-    summary: "Answer a conversation, in OpenAI's form",
-    body: ChatRequest,
-    json: ChatResponse,
-    event: ChatChunk,
-    error: OpenAiError,
-  },
-  {
-    path: '/tokenize',
-    summary: 'The tokens of a text',
-    body: TokenizeRequest,
-    json: TokenizeResponse,
-    error: NativeError,
-  },
-];
+const UNAUTHORISED = 'The server has keys, and the request carries none of them';
 
 const FAILURES: Readonly<Record<number, string>> = {
   400: 'The body is not JSON',
-  403: 'The adapter is not accessible',
+  401: UNAUTHORISED,
+  403: 'The adapter is not accessible, or the route needs an admin key',
   404: 'The adapter was not found',
+  409: 'The adapter is not ready at its source',
   413: 'The body is too large',
   415: 'The body is not sent as application/json',
   422: 'A field is out of range, or the adapter cannot be used',
   424: 'The generation failed',
   429: 'The server has its hands full',
   500: 'A bug of the server',
-  503: 'The server is shutting down',
+  503: 'The server is shutting down, or the source of the adapter cannot be asked',
 };
 
-export function addOpenApiRoute(app: OpenAPIHono, version: string): void {
+export function addOpenApiRoute(app: OpenAPIHono, { version, hasKeys }: DocumentFacts): void {
   const registry = app.openAPIRegistry;
   registry.register('ChatMessage', ChatMessage);
-  for (const route of POST_ROUTES) registerPost(registry, route);
-  registerGets(registry);
-  app.doc31('/openapi.json', { openapi: '3.1.0', info: { title: 'LoRAX', version } });
+  registerTokens(registry, hasKeys);
+  for (const route of POST_ROUTES) registerPost(registry, route, hasKeys);
+  registerOperations(registry);
+  registerModels(registry);
+  registerAdapters(registry);
+  const security = hasKeys ? [{ bearer: [] }] : [];
+  app.doc31('/openapi.json', { openapi: '3.1.0', info: { title: 'LoRAX', version }, security });
 }
 
-function registerPost(registry: Registry, { path, summary, body, json, event, error }: PostRoute): void {
+function registerTokens(registry: Registry, hasKeys: boolean): void {
+  registry.registerComponent('securitySchemes', 'bearer', {
+    type: 'http',
+    scheme: 'bearer',
+    description: hasKeys
+      ? 'A key of this server.'
+      : 'Opens the adapter at its source, where `api_token` and x-adapter-token are absent.',
+  });
+  registry.registerComponent('securitySchemes', 'adapterToken', {
+    type: 'apiKey',
+    in: 'header',
+    name: 'x-adapter-token',
+    description: 'Opens the adapter at its source, where `api_token` is absent.',
+  });
+}
+
+function registerPost(registry: Registry, route: PostRoute, hasKeys: boolean): void {
+  const { path, summary, body, json, event, text, error } = route;
   const content = {
+    ...(text && { 'text/plain': { schema: z.string() } }),
     ...(json && { 'application/json': { schema: json } }),
     ...(event && { 'text/event-stream': { schema: event } }),
   };
@@ -108,43 +76,84 @@ function registerPost(registry: Registry, { path, summary, body, json, event, er
     method: 'post',
     path,
     summary,
-    security: [{}, { adapterToken: [] }],
+    security: hasKeys ? [{ bearer: [] }, { bearer: [], adapterToken: [] }] : [{}, { bearer: [] }, { adapterToken: [] }],
     request: { body: { required: true, content: { 'application/json': { schema: body } } } },
     responses: { 200: { description: 'The answer', content }, ...Object.fromEntries(failures) },
   });
 }
 
-function registerGets(registry: Registry): void {
-  registry.registerComponent('securitySchemes', 'adapterToken', {
-    type: 'http',
-    scheme: 'bearer',
-    description: 'Opens the adapter at its source, where `api_token` is absent.',
-  });
-  const anything = z.record(z.string(), z.unknown());
+const ANYTHING = z.record(z.string(), z.unknown());
+
+function registerOperations(registry: Registry): void {
   for (const path of HEALTH_PATHS) {
-    get(registry, path, 'Whether the model can answer', {
-      200: { description: 'It can' },
-      503: jsonResponse('It cannot', NativeError),
+    const isOpen = path === OPEN_PATH;
+    registry.registerPath({
+      method: 'get',
+      path,
+      summary: 'Whether the model can answer',
+      ...(isOpen && { security: [] }),
+      responses: {
+        200: { description: 'It can' },
+        ...(!isOpen && { 401: jsonResponse(UNAUTHORISED, NativeError) }),
+        503: jsonResponse('It cannot', NativeError),
+      },
     });
   }
-  get(registry, '/info', 'What is served, and within which limits', { 200: jsonResponse('The facts', anything) });
-  get(registry, '/metrics', 'Metrics for Prometheus, or as JSON where that is accepted', {
+  get(registry, '/info', 'What is served, and within which limits', NativeError, {
+    200: jsonResponse('The facts', ANYTHING),
+  });
+  get(registry, '/metrics', 'Metrics for Prometheus, or as JSON where that is accepted', NativeError, {
     200: {
       description: 'The metrics',
-      content: { 'text/plain': { schema: z.string() }, 'application/json': { schema: anything } },
+      content: { 'text/plain': { schema: z.string() }, 'application/json': { schema: ANYTHING } },
     },
   });
-  get(registry, '/v1/models', 'The base model and the adapters', { 200: jsonResponse('The models', ModelList) });
-  get(registry, '/v1/models/{id}', 'One of the models', {
+  get(registry, '/openapi.json', 'This document', NativeError, { 200: jsonResponse('The document', ANYTHING) });
+}
+
+function registerModels(registry: Registry): void {
+  get(registry, '/v1/models', 'The base model, the adapters and their names', OpenAiError, {
+    200: jsonResponse('The models', ModelList),
+  });
+  get(registry, '/v1/models/{id}', 'One of the models', OpenAiError, {
     200: jsonResponse('The model', Model),
     404: jsonResponse('There is none of this id', OpenAiError),
   });
-  get(registry, '/openapi.json', 'This document', { 200: jsonResponse('The document', anything) });
 }
 
-function get(registry: Registry, path: string, summary: string, responses: object): void {
+function registerAdapters(registry: Registry): void {
+  const refused = {
+    401: jsonResponse(UNAUTHORISED, OpenAiError),
+    403: jsonResponse('The route needs an admin key, or is switched off', OpenAiError),
+  };
+  const missing = { 404: jsonResponse('There is no such adapter', OpenAiError) };
+  const request = { params: z.object({ id: z.string() }), query: AdapterQuery };
+  registry.registerPath({
+    method: 'get',
+    path: '/v1/adapters',
+    summary: 'The adapters that the server knows of',
+    responses: { 200: jsonResponse('The adapters', AdapterList), ...refused },
+  });
+  registry.registerPath({
+    method: 'get',
+    path: '/v1/adapters/{id}',
+    summary: 'One of the adapters, with its load report',
+    request,
+    responses: { 200: jsonResponse('The adapter', AdapterDetail), ...refused, ...missing },
+  });
+  registry.registerPath({
+    method: 'delete',
+    path: '/v1/adapters/{id}',
+    summary: 'Let the requests of an adapter end, then free it',
+    request,
+    responses: { 200: jsonResponse('What it gave back', UnloadedAdapter), ...refused, ...missing },
+  });
+}
+
+function get(registry: Registry, path: string, summary: string, error: z.ZodType, responses: object): void {
   const params = path.includes('{id}') ? { request: { params: z.object({ id: z.string() }) } } : {};
-  registry.registerPath({ method: 'get', path, summary, ...params, responses: { ...responses } });
+  const refused = { 401: jsonResponse(UNAUTHORISED, error) };
+  registry.registerPath({ method: 'get', path, summary, ...params, responses: { ...responses, ...refused } });
 }
 
 function jsonResponse(description: string, schema: z.ZodType) {

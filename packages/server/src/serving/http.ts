@@ -28,6 +28,7 @@ export function makeServing(engine: Engine, facts: ServingFacts): Serving {
   const createdAt = Math.floor(Date.now() / 1000);
   return {
     generator,
+    adapters: engine.adapters,
     tokenizer,
     limits: {
       maxBestOf: options.maxBestOf,
