@@ -11,6 +11,8 @@ import { HUB_VARIABLES } from '../packages/server/dist/config/hub-settings.js';
 import { LORAX_ENVIRONMENT, LORAX_FLAGS } from '../packages/server/dist/config/lorax-flags.js';
 import { envOf, flagOf } from '../packages/server/dist/config/option-spec.js';
 import { OPTIONS } from '../packages/server/dist/config/options.js';
+import { PBASE_VARIABLES } from '../packages/server/dist/config/pbase-settings.js';
+import { S3_VARIABLES } from '../packages/server/dist/config/s3-settings.js';
 import { createMetrics } from '../packages/server/dist/telemetry/metrics.js';
 
 const code = (text) => `\`${text}\``;
@@ -71,7 +73,7 @@ function optionsPage() {
     '### From the environment alone',
     table(
       ['environment', 'meaning'],
-      Object.entries(HUB_VARIABLES).map(([name, help]) => [code(name), help]),
+      Object.entries({ ...HUB_VARIABLES, ...S3_VARIABLES, ...PBASE_VARIABLES }).map(([name, help]) => [code(name), help]),
     ),
     '## `lorax generate` alone',
     ...groups(GENERATE_OPTIONS, ['flag', 'default', 'meaning']),

@@ -7,6 +7,8 @@ import { clashOf } from './access-keys.ts';
 import { coresAllowed } from './cores.ts';
 import { hubCacheFolder, hubSettings } from './hub-settings.ts';
 import type { GivenOptions, ServeOptions } from './options.ts';
+import { pbaseSettings } from './pbase-settings.ts';
+import { s3Settings } from './s3-settings.ts';
 
 export type Environment = Readonly<Record<string, string | undefined>>;
 
@@ -28,6 +30,8 @@ export function deriveOptions(given: GivenOptions, env: Environment, needs: Need
     ...given,
     ...splitRevision(given),
     ...hubSettings(env),
+    s3: s3Settings(env),
+    pbase: pbaseSettings(env),
     cores: coresAllowed(),
     adapterSource,
     defaultAdapterSource: given.defaultAdapterSource ?? adapterSource,

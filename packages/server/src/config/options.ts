@@ -10,6 +10,8 @@ import { accessKeys } from './access-keys.ts';
 import type { CoreCount } from './cores.ts';
 import type { HubSettings } from './hub-settings.ts';
 import type { OptionTable, OptionValues } from './option-spec.ts';
+import type { PbaseSettings } from './pbase-settings.ts';
+import type { S3Settings } from './s3-settings.ts';
 import { choice, decimal, integer, list, path, positive, text, toggle } from './value-forms.ts';
 
 /** Far above every machine, far below where a number of tokens or rows stops being exact. */
@@ -300,6 +302,8 @@ export type GivenOptions = OptionValues<typeof OPTIONS>;
 /** What is derived from the machine, the environment or other options where it was not given. */
 interface DerivedOptions extends HubSettings {
   readonly cores: CoreCount;
+  readonly s3: S3Settings;
+  readonly pbase: PbaseSettings;
   readonly adapterSource: AdapterSource;
   readonly defaultAdapterSource: AdapterSource;
   readonly preloadedAdapterSource: AdapterSource;
