@@ -3,27 +3,30 @@
  * Knows no requests and no adapters.
  */
 
+import type { LowRankFactors } from '../backend/adapters.ts';
 import type { Backend, EmbeddingTable, Projection } from '../backend/backend.ts';
 import { WeightLoader } from '../layers/weight-loader.ts';
 import { Decoder } from '../models/decoder.ts';
 import { describeModel, type ModelDescription } from '../models/registry.ts';
 import { openModelTensors } from '../weights/tensor-folder.ts';
 import type { Dtype, TensorFile } from '../weights/tensor-view.ts';
+import { storedDtype, type ModelSketch } from './model-sketch.ts';
 
 export interface BaseModelOptions {
   readonly modelId: string;
   readonly folder: string;
   /** Undefined keeps what is stored. */
   readonly dtype: Dtype | undefined;
+  /** By the path of a place: what is added to its weight for good. */
+  readonly merged?: ReadonlyMap<string, LowRankFactors> | undefined;
   readonly onProgress: (loadedBytes: number, totalBytes: number) => void;
 }
 
-export class BaseModel {
+export class BaseModel implements ModelSketch {
   readonly id: string;
   readonly description: ModelDescription;
   readonly decoder: Decoder;
   readonly places: ReadonlyMap<string, Projection | EmbeddingTable>;
-  /** What the matrices are held as. */
   readonly dtype: Dtype;
   readonly #file: TensorFile;
 
@@ -44,16 +47,15 @@ export class BaseModel {
   }
 
   static async load(backend: Backend, options: BaseModelOptions): Promise<BaseModel> {
-    const { modelId, folder, onProgress } = options;
+    const { modelId, folder, dtype, merged = new Map<string, never>(), onProgress } = options;
     const description = await describeModel(modelId, folder);
     const file = openModelTensors(folder);
     try {
       let loadedBytes = 0;
       const onLoaded = (bytes: number): void => onProgress((loadedBytes += bytes), file.byteLength);
-      const loader = new WeightLoader(backend, file, { modelId, dtype: options.dtype, onLoaded });
+      const loader = new WeightLoader(backend, file, { modelId, dtype, merged, onLoaded });
       const decoder = await Decoder.load(loader, description.decoder);
-      const stored = file.get('model.embed_tokens.weight')?.dtype ?? 'float32';
-      return new BaseModel(modelId, description, decoder, loader, options.dtype ?? stored, file);
+      return new BaseModel(modelId, description, decoder, loader, dtype ?? storedDtype(file), file);
     } catch (error) {
       file.dispose();
       throw error;

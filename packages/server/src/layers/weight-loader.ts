@@ -4,24 +4,27 @@
  */
 
 import { LoraxError } from '../base/errors.ts';
+import type { LowRankFactors } from '../backend/adapters.ts';
 import type { Backend, EmbeddingTable, Projection, Weight } from '../backend/backend.ts';
-import { DTYPE_BYTES, elementCount, type Dtype, type TensorFile } from '../weights/tensor-view.ts';
+import { DTYPE_BYTES, elementCount, type Dtype, type TensorFile, type TensorView } from '../weights/tensor-view.ts';
 
 export interface WeightLoaderOptions {
   readonly modelId: string;
   readonly dtype: Dtype | undefined;
+  /** By module path: what is added to the weights for good. */
+  readonly merged: ReadonlyMap<string, LowRankFactors>;
   /** Told the bytes of every tensor that became resident. */
   readonly onLoaded: (bytes: number) => void;
 }
 
 export class WeightLoader {
-  readonly #backend: Backend;
+  readonly #device: Pick<Backend, 'loadWeight'>;
   readonly #tensors: TensorFile;
   readonly #options: WeightLoaderOptions;
   readonly #places = new Map<string, Projection | EmbeddingTable>();
 
-  constructor(backend: Backend, tensors: TensorFile, options: WeightLoaderOptions) {
-    this.#backend = backend;
+  constructor(device: Pick<Backend, 'loadWeight'>, tensors: TensorFile, options: WeightLoaderOptions) {
+    this.#device = device;
     this.#tensors = tensors;
     this.#options = options;
   }
@@ -37,19 +40,20 @@ export class WeightLoader {
   }
 
   async linear(path: string, inFeatures: number, outFeatures: number, hasBias: boolean): Promise<Projection> {
-    const weight = await this.#load(`${path}.weight`, [outFeatures, inFeatures]);
+    const weight = await this.#loadMatrix(path, [outFeatures, inFeatures]);
     const bias = hasBias ? await this.vector(`${path}.bias`, outFeatures) : undefined;
     return this.#keep({ kind: 'linear', path, weight, bias, inFeatures, outFeatures });
   }
 
   async embedding(path: string, vocabSize: number, hiddenSize: number): Promise<EmbeddingTable> {
-    const weight = await this.#load(`${path}.weight`, [vocabSize, hiddenSize]);
+    const weight = await this.#loadMatrix(path, [vocabSize, hiddenSize]);
     return this.#keep({ kind: 'embedding', path, weight, vocabSize, hiddenSize });
   }
 
   /** A projection that shares the embedding's table, as tied output layers do; adapters enter it on its own. */
-  tied(path: string, table: EmbeddingTable): Projection {
-    const { weight, hiddenSize, vocabSize } = table;
+  async tied(path: string, table: EmbeddingTable): Promise<Projection> {
+    const { hiddenSize, vocabSize } = table;
+    const weight = await this.#tiedWeight(path, table);
     return this.#keep({
       kind: 'linear',
       path,
@@ -60,22 +64,36 @@ export class WeightLoader {
     });
   }
 
+  /** The table itself, unless an adapter that is merged in changes one of the two and not the other. */
+  async #tiedWeight(path: string, { path: tablePath, weight, vocabSize, hiddenSize }: EmbeddingTable): Promise<Weight> {
+    const { merged, dtype } = this.#options;
+    if (!merged.has(path) && !merged.has(tablePath)) return weight;
+    const view = this.#view(`${tablePath}.weight`, [vocabSize, hiddenSize]);
+    return this.#device.loadWeight(view, { dtype, merged: merged.get(path) });
+  }
+
   #keep<T extends Projection | EmbeddingTable>(place: T): T {
     this.#places.set(place.path, place);
     return place;
   }
 
-  async #load(name: string, shape: readonly number[]): Promise<Weight> {
-    const view = this.#tensors.get(name);
-    if (view === undefined) throw this.#invalid(`tensor \`${name}\` is missing`);
-    if (view.shape.join() !== shape.join()) {
-      throw this.#invalid(
-        `tensor \`${name}\` is [${view.shape.join(', ')}], the config asks for [${shape.join(', ')}]`,
-      );
-    }
-    const weight = await this.#backend.loadWeight(view, { dtype: this.#options.dtype });
+  #loadMatrix(path: string, shape: readonly number[]): Promise<Weight> {
+    return this.#load(`${path}.weight`, shape, this.#options.merged.get(path));
+  }
+
+  async #load(name: string, shape: readonly number[], merged?: LowRankFactors): Promise<Weight> {
+    const view = this.#view(name, shape);
+    const weight = await this.#device.loadWeight(view, { dtype: this.#options.dtype, merged });
     this.#options.onLoaded(elementCount(shape) * DTYPE_BYTES[view.dtype]);
     return weight;
+  }
+
+  #view(name: string, shape: readonly number[]): TensorView {
+    const view = this.#tensors.get(name);
+    if (view === undefined) throw this.#invalid(`tensor \`${name}\` is missing`);
+    if (view.shape.join() === shape.join()) return view;
+    const reason = `tensor \`${name}\` is [${view.shape.join(', ')}], the config asks for [${shape.join(', ')}]`;
+    throw this.#invalid(reason);
   }
 
   #invalid(reason: string): LoraxError {

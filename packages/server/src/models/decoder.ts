@@ -45,7 +45,7 @@ export class Decoder implements Forward {
     for (let layer = 0; layer < config.layerCount; layer++) layers.push(await DecoderLayer.load(loader, layer, config));
     const norm = await loader.vector('model.norm.weight', hiddenSize);
     const output = config.tiedEmbeddings
-      ? loader.tied('lm_head', embedding)
+      ? await loader.tied('lm_head', embedding)
       : await loader.linear('lm_head', hiddenSize, vocabSize, false);
     return new Decoder(config, embedding, layers, norm, output);
   }

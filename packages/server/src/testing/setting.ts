@@ -12,7 +12,7 @@ import type { KvDtype } from '../backend/kv.ts';
 import { oneSlot, type StepSegment } from '../backend/step.ts';
 import { GgmlBackend } from '../backend/ggml/ggml-backend.ts';
 import type { MatmulPrecision } from '../backend/ggml/products.ts';
-import { BaseModel } from '../engine/base-model.ts';
+import { BaseModel, type BaseModelOptions } from '../engine/base-model.ts';
 import { KvCache } from '../engine/kv-cache.ts';
 import { kvShape, kvTypes } from '../serving/limits.ts';
 import type { Dtype } from '../weights/tensor-view.ts';
@@ -29,6 +29,8 @@ export interface SettingOptions {
   /** Of keys and values alike; as the server pairs them with the model's type unless told. */
   readonly kvDtype?: KvDtype;
   readonly cellCount?: number;
+  /** An adapter that is part of the base. */
+  readonly merged?: BaseModelOptions['merged'];
   /** Stands between the engine and ggml. */
   readonly wrap?: (backend: Backend) => Backend;
 }
@@ -65,13 +67,20 @@ export class Setting {
 
   static async open(options: SettingOptions = {}): Promise<Setting> {
     const { model: tiny = makeTinyModel(), precision = 'high', cellCount = 512, wrap } = options;
-    const { stored = options.dtype ?? 'float32', dtype } = options;
+    const { stored = options.dtype ?? 'float32', dtype, merged } = options;
     const root = mkdtempSync(join(tmpdir(), 'lorax-engine-'));
     const folder = join(root, 'model');
     writeTinyModel(folder, tiny, stored);
     const ggml = new GgmlBackend({ path: undefined, threads: 1, precision });
     const backend = wrap ? wrap(ggml) : ggml;
-    const model = await BaseModel.load(backend, { modelId: 'tiny', folder, dtype, onProgress: () => undefined });
+    const model = await BaseModel.load(backend, {
+      ...{ modelId: 'tiny', folder, dtype, merged },
+      onProgress: () => undefined,
+    }).catch((error: unknown) => {
+      backend.dispose();
+      rmSync(root, { recursive: true, force: true });
+      throw error;
+    });
     const { kvDtype } = options;
     const types = kvDtype ? { key: kvDtype, value: kvDtype } : kvTypes(model.dtype, precision);
     const kv = new KvCache(backend.createKvStore(kvShape(model.description.decoder, types, cellCount)));
