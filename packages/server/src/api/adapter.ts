@@ -34,7 +34,7 @@ export function adapterReference(c: Context, fields: AdapterFields, serving: Ser
 }
 
 /** A name that the adapter API gave, or else an id. Who names a source means an id in it. */
-export function namedAdapter(
+function namedAdapter(
   idOrName: string,
   source: string | null | undefined,
   apiToken: string | undefined,

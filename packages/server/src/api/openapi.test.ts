@@ -1,11 +1,18 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { Keyring } from './keys.ts';
 import { json, testApp } from './testdata/client.ts';
+
+type Security = readonly Record<string, object>[];
 
 interface Document {
   readonly openapi: string;
-  readonly paths: Record<string, Record<string, { responses: Record<string, object>; summary: string }>>;
-  readonly components: { readonly schemas: Record<string, object> };
+  readonly security: Security;
+  readonly paths: Record<
+    string,
+    Record<string, { responses: Record<string, object>; summary: string; security?: Security }>
+  >;
+  readonly components: { readonly schemas: Record<string, object>; readonly securitySchemes: Record<string, object> };
 }
 
 test('the document has every route and every reference resolves', async () => {
@@ -43,4 +50,29 @@ test('the schemas show ranges, null and the shapes of a prompt', async () => {
     type: 'array',
     items: { $ref: '#/components/schemas/ChatMessage' },
   });
+});
+
+test('the document says where a key is needed, and what the tokens are', async () => {
+  const keys = new Keyring([{ name: 'team', key: '12345678' }], []);
+  const headers = { authorization: 'Bearer 12345678' };
+  const keyed = (await json(testApp({}, { keys }).app.request('/openapi.json', { headers }))) as Document;
+  const open = (await json(testApp().app.request('/openapi.json'))) as Document;
+  assert.deepEqual(keyed.security, [{ bearer: [] }]);
+  assert.deepEqual(open.security, []);
+  assert.deepEqual(keyed.components.securitySchemes['adapterToken'], {
+    type: 'apiKey',
+    in: 'header',
+    name: 'x-adapter-token',
+    description: 'Opens the adapter at its source, where `api_token` is absent.',
+  });
+  for (const [path, methods] of Object.entries(keyed.paths)) {
+    for (const [method, { responses, security }] of Object.entries(methods)) {
+      const needsKey: boolean = (security ?? keyed.security).length > 0;
+      assert.equal(needsKey, path !== '/health', path);
+      assert.equal('401' in responses, needsKey, `${method} ${path}`);
+      for (const way of security ?? []) assert.ok('bearer' in way);
+      assert.equal('403' in responses, method === 'post' || path.startsWith('/v1/adapters'), `${method} ${path}`);
+    }
+  }
+  assert.ok(open.paths['/generate']?.['post']?.security?.some((way) => Object.keys(way).length === 0));
 });

@@ -5,8 +5,8 @@ import { test } from 'node:test';
 import { nextSteps } from './next-steps.ts';
 
 const URL = 'http://127.0.0.1:3000';
-const served = (adapters: string[], defaultAdapterSource: 'hub' | 'local' = 'local') =>
-  nextSteps({ url: URL, modelId: 'demo', adapters, defaultAdapterSource });
+const served = (adapters: string[], defaultAdapterSource: 'hub' | 'local' = 'local', needsKey = false) =>
+  nextSteps({ url: URL, modelId: 'demo', adapters, defaultAdapterSource, needsKey });
 
 /** Pastes the commands into a shell in which `curl` prints what it was given. */
 function pasted(text: string): { url: string; body: Record<string, unknown> | undefined }[] {
@@ -42,4 +42,15 @@ test('an adapter name keeps its quotes, dollars and spaces', () => {
 test('without adapters only the base is shown, and a long list is cut with its number', () => {
   assert.equal(pasted(served([])).length, 2);
   assert.match(served(Array.from({ length: 20 }, (_, index) => `a${index}`)), /a11, \.\.\. \(20 in all\)/);
+});
+
+test('where the server has keys, every command sends one from the environment', () => {
+  const text = served(['carroll'], 'local', true);
+  assert.match(text, /from the variable LORAX_KEY/);
+  assert.equal(text.match(/-H "authorization: Bearer \$LORAX_KEY" /g)?.length, 4);
+  assert.deepEqual(
+    pasted(text).map(({ url }) => url.slice(URL.length)),
+    ['/generate', '/generate', '/v1/completions', '/v1/models'],
+  );
+  assert.ok(!served(['carroll']).includes('authorization'));
 });

@@ -62,8 +62,13 @@ function progressFor({ jsonOutput }: ServeOptions, log: Logger): Progress {
 
 function announce(server: RunningServer, options: ServeOptions, log: Logger): void {
   const { url, modelId, adapters } = server;
+  const { defaultAdapterSource } = options;
   if (options.jsonOutput) log.info({ url, modelId, adapters }, 'serving');
-  else process.stdout.write(nextSteps({ url, modelId, adapters, defaultAdapterSource: options.defaultAdapterSource }));
+  else process.stdout.write(nextSteps({ url, modelId, adapters, defaultAdapterSource, needsKey: hasKeys(options) }));
+}
+
+function hasKeys({ apiKey, adminKey }: ServeOptions): boolean {
+  return apiKey.length + adminKey.length > 0;
 }
 
 const LISTEN_REASONS: Readonly<Record<string, string>> = {
