@@ -18,6 +18,8 @@ interface Fault {
   readonly headers?: Readonly<Record<string, string>>;
   /** Sends so many bytes of the body, then nothing until the client goes away or `cutStalled`. */
   readonly stallAfterBytes?: number;
+  /** Sent in place of the body, of which it must have the length. */
+  readonly content?: string;
 }
 
 export class FaultyProxy {
@@ -75,17 +77,18 @@ export class FaultyProxy {
     const fault = this.#faults.find(({ on, left }) => left > 0 && on.test(`${method} ${path}`));
     if (fault !== undefined) fault.left--;
     if (fault?.status !== undefined) outgoing.writeHead(fault.status, fault.headers).end();
-    else this.#forward(incoming, outgoing, fault?.stallAfterBytes);
+    else this.#forward(incoming, outgoing, fault);
   }
 
   /** Header by header as they came: signatures cover the host and the path as the client wrote them. */
-  #forward(incoming: IncomingMessage, outgoing: ServerResponse, stallAfterBytes: number | undefined): void {
+  #forward(incoming: IncomingMessage, outgoing: ServerResponse, fault: Fault | undefined): void {
     const { hostname, port } = this.#target;
     const { method, url: path, rawHeaders } = incoming;
     const passed = request({ hostname, port, method, path, headers: rawHeaders, agent: false }, (answer) => {
       outgoing.writeHead(answer.statusCode ?? 502, answer.rawHeaders);
-      if (stallAfterBytes === undefined) answer.pipe(outgoing);
-      else this.#stall(answer, outgoing, stallAfterBytes);
+      if (fault?.stallAfterBytes !== undefined) this.#stall(answer, outgoing, fault.stallAfterBytes);
+      else if (fault?.content !== undefined) answer.resume().on('end', () => outgoing.end(fault.content));
+      else answer.pipe(outgoing);
     });
     passed.on('error', () => outgoing.destroy());
     outgoing.on('close', () => passed.destroy());

@@ -2,6 +2,7 @@
 
 import { type S3Options, type S3Source, openS3 } from '../s3.ts';
 import type { S3Key } from '../s3-reader.ts';
+import type { Source } from '../source.ts';
 import { ADAPTER_FILES, type FixtureNetwork } from './conformance.ts';
 import { FaultyProxy } from './faulty-proxy.ts';
 import { makeTemporaryFolder, removeFolder } from './temporary-folder.ts';
@@ -60,7 +61,7 @@ export class S3Setting {
     this.#published.set(path, Object.keys(files));
   }
 
-  network(openAnother: () => Promise<S3Source>): FixtureNetwork {
+  network(openAnother: () => Promise<Source>): FixtureNetwork {
     const { proxy } = this;
     return {
       goDown: async () => {
