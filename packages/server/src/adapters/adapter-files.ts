@@ -8,13 +8,18 @@ import { createReadStream } from 'node:fs';
 import { readdir, stat } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { checkContained } from '../sources/containment.ts';
+import { adapterFiles as partsOfAdapter } from '../sources/repo-files.ts';
 import type { ResolvedFolder } from '../sources/source.ts';
 
-const RELEVANT = /^(adapter_config\.json|config\.json|adapter_model.*\.(safetensors|bin|json))$/;
-
-/** Real paths of the files that an adapter consists of, by name. Throws ADAPTER_FORBIDDEN for links out of the root. */
-export async function adapterFiles({ folder, root }: ResolvedFolder, id: string): Promise<string[]> {
-  const names = (await readdir(folder)).filter((name) => RELEVANT.test(name)).sort();
+/**
+ * Real paths of the files that an adapter consists of, by name: configuration, weights, and its own tokenizer and chat
+ * template, which change its answers as well. Throws ADAPTER_FORBIDDEN for links out of the root.
+ */
+export async function adapterFiles(
+  { folder, root }: Pick<ResolvedFolder, 'folder' | 'root'>,
+  id: string,
+): Promise<string[]> {
+  const names = partsOfAdapter(await readdir(folder)).toSorted();
   const paths = names.map((name) => join(folder, name));
   return root === undefined ? paths : Promise.all(paths.map((path) => checkContained(root, path, id)));
 }

@@ -1,9 +1,15 @@
-/** From an adapter's folder to a resident adapter: recognise, check the base, map, load. Knows no cache and no request. */
+/**
+ * From an adapter's folder to memory, and from there to the device: recognise, check the base, map, copy, place.
+ * Knows no cache and no request.
+ */
 
-import type { AdapterSlot } from '../backend/adapters.ts';
+import type { AdapterSlot, AdapterTensors } from '../backend/adapters.ts';
 import type { Backend } from '../backend/backend.ts';
+import type { Tokenizer } from '../text/tokenizer.ts';
 import { openAdapterTensors } from '../weights/tensor-folder.ts';
+import { ownAdapter } from './adapter-copy.ts';
 import { adapterSites, adapterTensors, type AdapterPlaces } from './adapter-tensors.ts';
+import { SharedTokenizer } from './adapter-tokenizer.ts';
 import { checkBase, type ResolveBase } from './base-check.ts';
 import type { LoadReport } from './load-report.ts';
 import { LoraConfig } from './lora-config.ts';
@@ -20,27 +26,97 @@ export interface AdapterBase {
   readonly resolveBase: ResolveBase;
 }
 
+/** What a look at an adapter's files tells, before any of its values are read. */
+export interface Inspection {
+  /** An upper estimate of its bytes on the device. */
+  readonly deviceBytes: number;
+  readonly report: LoadReport;
+}
+
+/** An adapter in this process's memory, independent of its files. */
+export interface HostAdapter {
+  readonly tensors: AdapterTensors;
+  /** Undefined for a merge. */
+  readonly report: LoadReport | undefined;
+  /** The adapter's own, held once for whoever read it. */
+  readonly tokenizer: SharedTokenizer | undefined;
+  readonly byteLength: number;
+}
+
 export interface LoadedAdapter {
   readonly slot: AdapterSlot;
   readonly report: LoadReport;
 }
 
+/** An adapter's own tokenizer, or undefined where it has none. */
+export type OpenTokenizer = (folder: string, adapterId: string) => Promise<Tokenizer | undefined>;
+
 export class AdapterLoader {
   readonly #backend: Backend;
   readonly #base: AdapterBase;
   readonly #model: AdaptableModel;
+  readonly #openTokenizer: OpenTokenizer;
+  /** Tokenizers that are ending. */
+  readonly #closing = new Set<Promise<void>>();
 
-  constructor(backend: Backend, base: AdapterBase) {
+  constructor(backend: Backend, base: AdapterBase, openTokenizer: OpenTokenizer = async () => undefined) {
     this.#backend = backend;
     this.#base = base;
+    this.#openTokenizer = openTokenizer;
     const sites = adapterSites(base.places);
     const modules = moduleNames(sites.map((site) => site.path));
     const { architecture, layerCount } = base;
     this.#model = { architecture, layerCount, sites, hasModule: (path) => modules.has(path) };
   }
 
-  /** Rejects with a 422 that carries the load report where the adapter does not fit. */
-  async load(folder: string, adapterId: string, signal: AbortSignal): Promise<LoadedAdapter> {
+  /** Rejects, as `read` does, with a 422 that carries the load report where the adapter does not fit the model. */
+  inspect(folder: string, adapterId: string, signal: AbortSignal): Promise<Inspection> {
+    return this.#withMapped(folder, adapterId, signal, async (tensors, report) => ({
+      deviceBytes: this.deviceBytes(tensors),
+      report,
+    }));
+  }
+
+  async read(folder: string, adapterId: string, signal: AbortSignal): Promise<HostAdapter> {
+    return this.#withMapped(folder, adapterId, signal, async (mapped, report) => {
+      const { tensors, byteLength } = await ownAdapter(mapped, signal);
+      const own = await this.#openTokenizer(folder, adapterId);
+      return { tensors, report, tokenizer: own && this.#share(own), byteLength };
+    });
+  }
+
+  deviceBytes(tensors: AdapterTensors): number {
+    return this.#backend.adapterBytes(tensors);
+  }
+
+  place({ tensors }: Pick<HostAdapter, 'tensors'>): Promise<AdapterSlot> {
+    return this.#backend.loadAdapter(tensors);
+  }
+
+  /** Straight from its folder to the device, for one who keeps no adapters. */
+  load(folder: string, adapterId: string, signal: AbortSignal): Promise<LoadedAdapter> {
+    return this.#withMapped(folder, adapterId, signal, async (tensors, report) => ({
+      slot: await this.place({ tensors }),
+      report,
+    }));
+  }
+
+  unload({ slot }: Pick<LoadedAdapter, 'slot'>): void {
+    this.#backend.unloadAdapter(slot);
+  }
+
+  /** Settles when every tokenizer that nobody holds any more has ended. */
+  async settle(): Promise<void> {
+    await Promise.allSettled(this.#closing);
+  }
+
+  /** The tensors are valid until `use` settles. */
+  async #withMapped<T>(
+    folder: string,
+    adapterId: string,
+    signal: AbortSignal,
+    use: (tensors: AdapterTensors, report: LoadReport) => Promise<T>,
+  ): Promise<T> {
     const { configBytes } = await recogniseAdapter(folder, adapterId);
     const config = LoraConfig.parse(configBytes, adapterId);
     const { id, architecture, places, resolveBase } = this.#base;
@@ -49,15 +125,17 @@ export class AdapterLoader {
     const file = openAdapterTensors(folder);
     try {
       const weights = config.mapWeightsForModel(file, this.#model, { baseModel });
-      const slot = await this.#backend.loadAdapter(adapterTensors(weights, places));
-      return { slot, report: weights.report };
+      return await use(adapterTensors(weights, places), weights.report);
     } finally {
       file.dispose();
     }
   }
 
-  unload({ slot }: LoadedAdapter): void {
-    this.#backend.unloadAdapter(slot);
+  #share(tokenizer: Tokenizer): SharedTokenizer {
+    return new SharedTokenizer(tokenizer, (closing) => {
+      const ended = closing.finally(() => this.#closing.delete(ended));
+      this.#closing.add(ended);
+    });
   }
 }
 

@@ -10,7 +10,7 @@ import { makeTinyAdapter, writeTinyAdapter, type TinyAdapterOptions } from '../t
 import { until } from '../testing/until.ts';
 import { Gate } from '../testing/watched-backend.ts';
 import type { AdapterReference } from '../base/adapter-reference.ts';
-import type { AdapterLease } from './adapter-store.ts';
+import type { AdapterLease } from './adapter-lease.ts';
 
 const OPTIONS: TinyAdapterOptions = { rank: 4, targets: ['q_proj', 'v_proj'] };
 const never: AbortSignal = new AbortController().signal;
@@ -19,6 +19,11 @@ async function open(context: TestContext, options: RequestSettingOptions = {}): 
   const setting = await RequestSetting.open(options);
   context.after(() => setting.dispose());
   return setting;
+}
+
+function residentIds({ adapters }: RequestSetting): string[] {
+  const resident = adapters.statuses().filter(({ state }) => state === 'resident');
+  return resident.map(({ id }) => id).toSorted();
 }
 
 const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
@@ -46,9 +51,9 @@ describe('one adapter', () => {
     const leases = await Promise.all(
       [reference, copy, twin, reference].map((of) => setting.adapters.acquire(of, never)),
     );
-    assert.equal(new Set(leases.map(({ adapter }) => adapter.slot)).size, 1);
-    assert.equal(new Set(leases.map(({ adapter }) => adapter.generation)).size, 1);
-    assert.match(leases[0]!.adapter.generation, /^[0-9a-f]{16}$/);
+    assert.equal(new Set(leases.map(({ slots }) => slots[0]!.slot)).size, 1);
+    assert.equal(new Set(leases.map(({ generation }) => generation)).size, 1);
+    assert.match(leases[0]!.generation, /^[0-9a-f]{16}$/);
     assert.equal(setting.backend.loadCount, 1);
     assert.equal(setting.loadedMs.length, 1);
     assert.equal(setting.adapters.residents.length, 1);
@@ -97,18 +102,33 @@ describe('one adapter', () => {
     assert.equal(setting.adapters.residents.length, 2);
   });
 
-  it('whose files change while it is loaded is refused, and leaves nothing', async (t) => {
+  it('whose files change while they are read is read again, and refused when they do not come to rest', async (t) => {
     const setting = await open(t);
     const reference = setting.adapter(OPTIONS);
     const folder = join(setting.engine.root, 'adapters', reference.id);
-    setting.backend.beforeLoad = () => writeTinyAdapter(folder, makeTinyAdapter(setting.engine.tiny, OPTIONS, 99));
+    const { loader } = setting.engine;
+    const read = loader.read.bind(loader);
+    let [readCount, changeCount] = [0, 1];
+    loader.read = async (...of) => {
+      const host = await read(...of);
+      if (++readCount <= changeCount) {
+        writeTinyAdapter(folder, makeTinyAdapter(setting.engine.tiny, OPTIONS, 90 + readCount));
+      }
+      return host;
+    };
+    const first = await setting.adapters.acquire(reference, never);
+    assert.equal(readCount, 2);
+    assert.equal(setting.adapters.find(reference.id)?.generation, first.generation);
+    first.release();
+    writeTinyAdapter(folder, makeTinyAdapter(setting.engine.tiny, OPTIONS, 80));
+    changeCount = Infinity;
     await assert.rejects(
       setting.adapters.acquire(reference, never),
       (error: unknown) =>
         error instanceof LoraxError && error.code === 'ADAPTER_INVALID' && /changed/.test(error.message),
     );
-    assert.deepEqual([setting.backend.loadCount, setting.backend.unloadCount], [1, 1]);
-    setting.backend.beforeLoad = () => undefined;
+    assert.equal(setting.adapters.residents.length, 1);
+    changeCount = 0;
     (await setting.adapters.acquire(reference, never)).release();
   });
 
@@ -121,12 +141,12 @@ describe('one adapter', () => {
       makeTinyAdapter(setting.engine.tiny, OPTIONS, 5),
     );
     const second = await setting.adapters.acquire(reference, never);
-    assert.equal(second.adapter, first.adapter);
+    assert.equal(second.slots[0]!.slot, first.slots[0]!.slot);
     first.release();
     second.release();
   });
 
-  it('that cannot be loaded is refused, not remembered, and leaves nothing', async (t) => {
+  it('that cannot be loaded is refused, is not read again for a while, and leaves nothing', async (t) => {
     const setting = await open(t);
     const reference = setting.adapter(OPTIONS);
     const folder = join(setting.engine.root, 'adapters', reference.id);
@@ -140,13 +160,20 @@ describe('one adapter', () => {
       assert.ok(attempt.status === 'rejected' && attempt.reason instanceof LoraxError);
       assert.match(attempt.reason.message, /not finite/);
     }
-    assert.equal(setting.failedLoads, 1);
     assert.deepEqual(setting.adapters.residents, []);
+    setting.nowMs = 4999;
+    for (let i = 0; i < 20; i++) await assert.rejects(setting.adapters.acquire(reference, never), /not finite/);
+    assert.equal(setting.failedLoads, 1);
+    const { state, failure } = setting.adapters.find(reference.id)!;
+    assert.equal(state, 'failed');
+    assert.deepEqual([failure?.code, failure?.retryAtMs], ['FILE_INVALID', 5000]);
+    setting.nowMs = 5000;
     await assert.rejects(setting.adapters.acquire(reference, never), /not finite/);
     assert.equal(setting.failedLoads, 2);
     writeTinyAdapter(folder, adapter);
     (await setting.adapters.acquire(reference, never)).release();
     assert.equal(setting.adapters.residents.length, 1);
+    assert.equal(setting.adapters.find(reference.id)!.failure, undefined);
   });
 
   it('that is not there is refused by its id', async (t) => {
@@ -162,10 +189,7 @@ describe('when all places are taken', () => {
     const [a, b, c] = [1, 2, 3].map((seed) => setting.adapter(OPTIONS, seed));
     const use = async (of: AdapterReference): Promise<void> => (await setting.adapters.acquire(of, never)).release();
     for (const of of [a!, b!, a!, c!]) await use(of);
-    assert.deepEqual(
-      setting.adapters.residents.map(({ id }) => id),
-      [a!.id, c!.id],
-    );
+    assert.deepEqual(residentIds(setting), [a!.id, c!.id]);
     assert.deepEqual([setting.backend.loadCount, setting.backend.unloadCount], [3, 1]);
   });
 
@@ -177,7 +201,7 @@ describe('when all places are taken', () => {
     assert.ok(await isPending(waiting));
     leases[1]!.release();
     const lease = await waiting;
-    assert.deepEqual(setting.adapters.residents.map(({ id }) => id).sort(), [a!.id, c!.id].sort());
+    assert.deepEqual(residentIds(setting), [a!.id, c!.id]);
     for (const of of [lease, leases[0]!]) of.release();
   });
 
@@ -210,9 +234,9 @@ describe('when all places are taken', () => {
     assert.equal(setting.backend.loadCount, 2);
   });
 
-  it('nothing is loaded for who leaves as his turn comes', async (t) => {
+  it('who leaves as his turn comes keeps nobody from the place', async (t) => {
     const setting = await open(t, { maxResident: 1 });
-    const [a, b] = [1, 2].map((seed) => setting.adapter(OPTIONS, seed));
+    const [a, b, c] = [1, 2, 3].map((seed) => setting.adapter(OPTIONS, seed));
     const lease = await setting.adapters.acquire(a!, never);
     const leaving = new AbortController();
     const waiting = setting.adapters.acquire(b!, leaving.signal);
@@ -220,10 +244,8 @@ describe('when all places are taken', () => {
     lease.release();
     leaving.abort(new Error('gone'));
     await assert.rejects(waiting, /gone/);
-    assert.deepEqual(
-      setting.adapters.residents.map(({ id }) => id),
-      [a!.id],
-    );
+    (await setting.adapters.acquire(c!, never)).release();
+    assert.deepEqual(residentIds(setting), [c!.id]);
   });
 
   it('who waits for a load may leave without ending it for the others', async (t) => {
@@ -310,14 +332,16 @@ it('any use of the store keeps its promises', async (t) => {
 });
 
 function checkHeld(
-  { adapters }: RequestSetting,
+  setting: RequestSetting,
   held: readonly { readonly lease: AdapterLease; readonly wanted: number }[],
   references: readonly AdapterReference[],
 ): void {
-  const { residents } = adapters;
+  const { residents } = setting.adapters;
+  setting.adapters.checkIntegrity();
   assert.ok(residents.length <= 3);
   for (const { lease, wanted } of held) {
-    assert.equal(lease.adapter.id, references[wanted]!.id);
-    assert.ok(residents.includes(lease.adapter), 'a leased adapter is resident');
+    const resident = residents.find(({ generation }) => generation === lease.generation);
+    assert.equal(resident?.slot, lease.slots[0]!.slot, 'a leased adapter is resident');
+    assert.equal(setting.adapters.find(references[wanted]!.id)!.generation, lease.generation);
   }
 }

@@ -1,204 +1,358 @@
 /**
- * The resident adapters: found by content, loaded when first named, kept while they are useful, leased to running
- * requests. Loads run beside steps; one failed load concerns nobody else. Knows no tensors and no scheduling.
+ * The adapters of this server: leased to requests, loaded and unloaded by those who run it, told about to both. Every
+ * request is checked for itself, whatever is resident already. Knows no tensors and no scheduling.
  */
 
-import { LRUCache } from 'lru-cache';
+import type { AdapterChoice, AdapterReference, AdapterSource, MergedReference } from '../base/adapter-reference.ts';
 import { LoraxError } from '../base/errors.ts';
-import { untilAborted } from '../base/until-aborted.ts';
-import type { AdapterReference, AdapterSource } from '../base/adapter-reference.ts';
-import type { AdapterLocation, ResolvedFolder, Sources } from '../sources/source.ts';
-import { adapterFiles, contentHash, fingerprint } from './adapter-files.ts';
-import type { AdapterLoader, LoadedAdapter } from './adapter-loader.ts';
+import { mapLimited } from '../sources/limited.ts';
+import { AdapterCatalog, type AdapterRecord } from './adapter-catalog.ts';
+import { AdapterFailures } from './adapter-failures.ts';
+import { Generations, isChangedError } from './adapter-generations.ts';
+import type { AdapterLease } from './adapter-lease.ts';
+import type { AdapterLoader, HostAdapter } from './adapter-loader.ts';
+import { AdapterMerges, type PreparedMember } from './adapter-merges.ts';
+import { AdapterNames } from './adapter-names.ts';
+import { AdapterPins } from './adapter-pins.ts';
+import { AdapterPreparation, type CheckAccess, type PreparedAdapter } from './adapter-preparation.ts';
+import { adapterStatus } from './adapter-state.ts';
+import type { AdapterStatus } from './adapter-status.ts';
+import { HostCache } from './host-cache.ts';
+import { Residency, type ResidencyLease } from './residency.ts';
+import type { ResidentAdapter, Want } from './residency-table.ts';
 
-/** Remembered content hashes of folders that did not change. */
-const KNOWN_FOLDERS = 4096;
+/** Folders of the operator may change while they are read, and are at rest soon after. */
+const MAX_ATTEMPTS = 3;
 
-/** Characters of the content hash that name a generation. */
-const GENERATION_LEN = 16;
-
-export interface ResidentAdapter extends LoadedAdapter {
-  /** Identity by content: config, weights and base model. */
-  readonly generation: string;
+/** What one load or eviction was about, for logs and metrics. */
+export interface AdapterNotice extends ResidentAdapter {
+  /** As it was first asked for; of a merge those of its members. */
   readonly id: string;
-  readonly source: AdapterSource;
+  /** Undefined for a merge. */
+  readonly source: AdapterSource | undefined;
 }
 
-/** Where an adapter was found, and its files here. */
-interface Place {
-  readonly location: AdapterLocation;
-  readonly folder: ResolvedFolder;
-}
-
-export interface AdapterLease {
-  readonly adapter: ResidentAdapter;
-  release(): void;
-}
-
-interface Entry {
-  readonly loading: Promise<ResidentAdapter>;
-  resident: ResidentAdapter | undefined;
-  leaseCount: number;
+export interface AdapterObserver {
+  onLoaded(adapter: AdapterNotice, durationMs: number): void;
+  onLoadFailed(): void;
+  onEvicted(adapter: ResidentAdapter): void;
 }
 
 export interface AdapterStoreOptions {
-  readonly sources: Sources;
+  readonly access: CheckAccess;
   readonly loader: AdapterLoader;
   /** Part of every generation: the same adapter over another base is another one. */
   readonly baseIdentity: string;
   readonly maxResident: number;
-  readonly onLoaded: (adapter: ResidentAdapter, durationMs: number) => void;
-  readonly onLoadFailed: () => void;
+  readonly deviceBudgetBytes: number;
+  /** 0 keeps none that is not resident. */
+  readonly hostCacheBytes: number;
+  readonly observer: AdapterObserver;
+  /** Unix milliseconds. */
+  readonly now?: () => number;
+}
+
+export interface LoadOptions {
+  readonly reference: AdapterReference;
+  /** Stands for the adapter from then on. */
+  readonly name?: string;
+  /** Takes the name from the adapter that has it. */
+  readonly moveName?: true;
+  readonly pin: boolean;
+}
+
+/** One request's adapters, prepared and resident. */
+interface Residence {
+  readonly record: AdapterRecord;
+  readonly lease: ResidencyLease;
 }
 
 export class AdapterStore {
   readonly #options: AdapterStoreOptions;
-  /** By generation, least recently used first. */
-  readonly #entries = new Map<string, Entry>();
-  readonly #generations = new LRUCache<string, string>({ max: KNOWN_FOLDERS });
-  readonly #waiting = new Set<() => void>();
+  readonly #now: () => number;
+  readonly #hostCache: HostCache;
+  readonly #failures: AdapterFailures;
+  readonly #residency: Residency;
+  readonly #catalog: AdapterCatalog;
+  readonly #preparation: AdapterPreparation;
+  readonly #merges: AdapterMerges;
+  readonly #names = new AdapterNames();
+  readonly #pins: AdapterPins;
 
   constructor(options: AdapterStoreOptions) {
+    const { loader, access, now = Date.now, deviceBudgetBytes: budgetBytes, maxResident: maxCount } = options;
+    const hostCache = new HostCache(options.hostCacheBytes);
+    const failures = new AdapterFailures(now);
+    const residency = new Residency({ budgetBytes, maxCount, now, onEvict: (adapter) => this.#evicted(adapter) });
+    const isResident = (generation: string): boolean => residency.has(generation);
+    const catalog = new AdapterCatalog(
+      (generation) => isResident(generation) || hostCache.peek(generation) !== undefined,
+    );
+    const generations = new Generations(options.baseIdentity);
     this.#options = options;
+    this.#now = now;
+    this.#hostCache = hostCache;
+    this.#failures = failures;
+    this.#residency = residency;
+    this.#catalog = catalog;
+    this.#pins = new AdapterPins(residency);
+    this.#merges = new AdapterMerges({ loader, hostCache, failures, budgetBytes });
+    this.#preparation = new AdapterPreparation({
+      ...{ access, loader, generations, catalog, failures, hostCache, isResident, now },
+    });
   }
 
+  /** Merges and adapters, in no order. */
   get residents(): readonly ResidentAdapter[] {
-    return [...this.#entries.values()].flatMap(({ resident }) => resident ?? []);
+    return this.#residency.residents;
   }
 
-  /** The adapter, resident until the lease is released. Rejects with a 4xx where it cannot be had. */
-  async acquire(reference: AdapterReference, signal: AbortSignal): Promise<AdapterLease> {
-    const { id, source, apiToken } = reference;
-    const location = await this.#options.sources[source].locate(id, { ...(apiToken && { apiToken }), signal });
-    const place = { location, folder: await location.fetch({ signal }) };
-    const generation = await this.#identify(place, signal);
-    const entry = await this.#leaseEntry(generation, place, signal);
+  /** Of residents, and reserved for those that are being loaded. */
+  get deviceBytes(): number {
+    return this.#residency.usedBytes;
+  }
+
+  get hostBytes(): number {
+    return this.#hostCache.usedBytes;
+  }
+
+  /** Requests that wait for room. */
+  get waitingCount(): number {
+    return this.#residency.waitingCount;
+  }
+
+  /** Resident until the lease is released. Rejects with a 4xx or 503 where it cannot be had by this caller. */
+  acquire(choice: AdapterChoice, signal: AbortSignal): Promise<AdapterLease> {
+    return untilAtRest(signal, () =>
+      'members' in choice ? this.#acquireMerge(choice, signal) : this.#acquireOne(choice, signal),
+    );
+  }
+
+  statuses(): AdapterStatus[] {
+    return this.#catalog.records.map((record) => this.#status(record));
+  }
+
+  /** With a source it is an id in it; without, a name or else an id in any source. */
+  find(idOrName: string, source?: AdapterSource): AdapterStatus | undefined {
+    const record = this.#find(idOrName, source);
+    return record && this.#status(record);
+  }
+
+  /** Settles when the adapter is resident; the signal ends the wait, not the load. Rejects as `acquire` does. */
+  async load({ reference, name, moveName, pin }: LoadOptions, signal: AbortSignal): Promise<AdapterStatus> {
+    if (name !== undefined) this.#names.check(name);
+    const { record, lease } = await untilAtRest(signal, () => this.#reside(reference, signal));
     try {
-      return this.#lease(entry, await untilAborted(entry.loading, signal));
-    } catch (error) {
-      this.#release(entry);
-      throw error;
+      if (name !== undefined) this.#names.give(name, record, moveName === true);
+      if (pin) this.#pins.pin(record);
+      return this.#status(record);
+    } finally {
+      lease.release();
     }
+  }
+
+  /**
+   * Lets the running requests end, then frees what host and device hold and forgets the adapter's names; by a name while
+   * others stand for the adapter, only that name goes. What is pinned under another id as well keeps its memory.
+   */
+  async unload(
+    idOrName: string,
+    source: AdapterSource | undefined,
+    signal: AbortSignal,
+  ): Promise<{ readonly freed: AdapterStatus['bytes'] }> {
+    const named = source === undefined ? this.#names.resolve(idOrName) : undefined;
+    const record = this.#find(idOrName, source);
+    const adapter = named ?? record;
+    if (adapter === undefined) throw notFound(idOrName, source);
+    const freed = { disk: 0, host: 0, device: 0 };
+    if (named && this.#names.namesOf(named).length > 1) {
+      this.#names.take(idOrName);
+      return { freed };
+    }
+    const records = this.#catalog.allOf(adapter);
+    for (const generation of new Set(records.flatMap((each) => each.generation ?? []))) {
+      if (this.#pins.isPinnedByOthers(generation, adapter)) continue;
+      const whenGone = (): void => void (freed.host += this.#hostCache.delete(generation));
+      freed.device += await this.#residency.drain(generation, whenGone, signal);
+    }
+    for (const name of this.#names.namesOf(adapter)) this.#names.take(name);
+    this.#pins.unpin(adapter);
+    for (const each of records) this.#catalog.forget(each);
+    return { freed };
+  }
+
+  /** Id and source, without a token: each request brings its own. */
+  resolveName(name: string): AdapterReference | undefined {
+    return this.#names.resolve(name);
   }
 
   /** Frees every adapter; none may be leased any more. */
   async dispose(): Promise<void> {
-    const entries = [...this.#entries.values()];
-    this.#entries.clear();
-    await Promise.allSettled(entries.map(({ loading }) => loading));
-    for (const { resident } of entries) if (resident) this.#options.loader.unload(resident);
+    await this.#residency.dispose();
+    this.#hostCache.clear();
+    await this.#options.loader.settle();
   }
 
-  async #identify({ location, folder }: Place, signal: AbortSignal): Promise<string> {
-    const paths = await adapterFiles(folder, location.id);
-    const print = await fingerprint(paths);
-    const known = this.#generations.get(print);
-    if (known !== undefined) return known;
-    const hash = await contentHash(paths, this.#options.baseIdentity, signal);
-    const generation = hash.slice(0, GENERATION_LEN);
-    this.#generations.set(print, generation);
-    return generation;
+  checkIntegrity(): void {
+    this.#residency.checkIntegrity();
   }
 
-  async #leaseEntry(generation: string, place: Place, signal: AbortSignal): Promise<Entry> {
-    for (;;) {
-      signal.throwIfAborted();
-      const known = this.#entries.get(generation);
-      if (known) {
-        // Map keeps insertion order, so re-insertion marks the entry as the most recently used.
-        this.#entries.delete(generation);
-        this.#entries.set(generation, known);
-        known.leaseCount++;
-        return known;
-      }
-      if (this.#makeRoom()) return this.#startLoading(generation, place);
-      await this.#someRelease(signal);
+  async #acquireOne(reference: AdapterReference, signal: AbortSignal): Promise<AdapterLease> {
+    const { record, lease } = await this.#reside(reference, signal);
+    const [adapter] = lease.adapters;
+    const slots = lease.adapters.map(({ slot }) => ({ slot, weight: 1 }));
+    return this.#lease(adapter?.generation ?? '', slots, adapter?.tokenizer?.tokenizer, [record], lease);
+  }
+
+  async #acquireMerge({ members, recipe }: MergedReference, signal: AbortSignal): Promise<AdapterLease> {
+    const opened: PreparedAdapter[] = [];
+    try {
+      const prepared = await mapLimited(members, members.length, signal, async ({ reference, weight }, shared) => {
+        const adapter = await this.#preparation.prepare(reference, shared);
+        opened.push(adapter);
+        return { prepared: adapter, weight };
+      });
+      const generation = await this.#merges.check(prepared, recipe, signal);
+      const records = prepared.map((member) => member.prepared.record);
+      if (recipe.strategy === 'cat') return await this.#acquireCat(generation, prepared, records, signal);
+      const merge = this.#merges.prepare(generation, prepared, recipe);
+      const lease = await this.#residency.acquire([this.#want(merge, merge.adapterId)], signal);
+      const slots = lease.adapters.map(({ slot }) => ({ slot, weight: 1 }));
+      return this.#lease(generation, slots, undefined, records, lease);
+    } finally {
+      for (const adapter of opened) adapter.close();
     }
   }
 
-  #startLoading(generation: string, place: Place): Entry {
-    const entry: Entry = { loading: this.#load(generation, place), resident: undefined, leaseCount: 1 };
-    this.#entries.set(generation, entry);
-    entry.loading.then(
-      (resident) => {
-        entry.resident = resident;
-        // Whoever wanted it may be gone by now, and then it is in the way of others.
-        if (entry.leaseCount === 0) this.#wakeAll();
-      },
-      () => {
-        this.#entries.delete(generation);
-        this.#wakeAll();
-      },
-    );
-    return entry;
+  /** Needs no merged copy: every member lies on the row with its weight. */
+  async #acquireCat(
+    generation: string,
+    members: readonly PreparedMember[],
+    records: readonly AdapterRecord[],
+    signal: AbortSignal,
+  ): Promise<AdapterLease> {
+    // One content under two ids has one slot, which enters a row once.
+    const byContent = new Map<string, PreparedMember>();
+    for (const member of members) {
+      const { generation: key } = member.prepared;
+      byContent.set(key, { ...member, weight: member.weight + (byContent.get(key)?.weight ?? 0) });
+    }
+    const distinct = [...byContent.values()];
+    const wants = distinct.map(({ prepared }) => this.#want(prepared, prepared.record.id, prepared.record));
+    const lease = await this.#residency.acquire(wants, signal);
+    const slots = lease.adapters.map(({ slot }, i) => ({ slot, weight: distinct[i]?.weight ?? 0 }));
+    return this.#lease(generation, slots, undefined, records, lease);
   }
 
-  /** A load serves every request that waits for it, so no single caller's signal ends it. */
-  async #load(generation: string, place: Place): Promise<ResidentAdapter> {
-    const begun = performance.now();
-    const { id, source } = place.location;
+  async #reside(reference: AdapterReference, signal: AbortSignal): Promise<Residence> {
+    const prepared = await this.#preparation.prepare(reference, signal);
     try {
-      const { signal } = new AbortController();
-      const loaded = await this.#options.loader.load(place.folder.folder, id, signal);
-      await this.#checkUnchanged(generation, place, loaded, signal);
-      const resident = { ...loaded, generation, id, source };
-      this.#options.onLoaded(resident, performance.now() - begun);
+      const { record } = prepared;
+      const lease = await this.#residency.acquire([this.#want(prepared, record.id, record)], signal);
+      record.failure = undefined;
+      this.#catalog.used(record);
+      this.#pins.follow(record);
+      return { record, lease };
+    } finally {
+      prepared.close();
+    }
+  }
+
+  #want(
+    { generation, deviceBytes, readHost }: Pick<PreparedAdapter, 'generation' | 'deviceBytes' | 'readHost'>,
+    adapterId: string,
+    record?: AdapterRecord,
+  ): Want {
+    return { generation, adapterId, deviceBytes, load: () => this.#load(generation, adapterId, readHost, record) };
+  }
+
+  async #load(
+    generation: string,
+    id: string,
+    readHost: () => Promise<HostAdapter>,
+    record?: AdapterRecord,
+  ): Promise<ResidentAdapter> {
+    const { observer } = this.#options;
+    const begun = performance.now();
+    try {
+      const host = await readHost();
+      const resident = await this.#place(generation, host, record).finally(() => host.tokenizer?.release());
+      observer.onLoaded({ ...resident, id, source: record?.source }, performance.now() - begun);
       return resident;
     } catch (error) {
-      this.#options.onLoadFailed();
+      observer.onLoadFailed();
       throw error;
     }
   }
 
-  /** A file that was replaced between being hashed and being read would be resident under a content it does not have. */
-  async #checkUnchanged(generation: string, place: Place, loaded: LoadedAdapter, signal: AbortSignal): Promise<void> {
-    if ((await this.#identify(place, signal).catch(() => undefined)) === generation) return;
-    this.#options.loader.unload(loaded);
-    throw new LoraxError('ADAPTER_INVALID', {
-      adapterId: place.location.id,
-      reason: 'its files changed while it was loaded',
-    });
-  }
-
-  /** Evicts the least recently used idle adapter where all places are taken; false while every one is in use. */
-  #makeRoom(): boolean {
-    if (this.#entries.size < this.#options.maxResident) return true;
-    for (const [generation, entry] of this.#entries) {
-      if (entry.leaseCount > 0 || entry.resident === undefined) continue;
-      this.#entries.delete(generation);
-      this.#options.loader.unload(entry.resident);
-      return true;
+  async #place(generation: string, host: HostAdapter, record: AdapterRecord | undefined): Promise<ResidentAdapter> {
+    try {
+      const slot = await this.#options.loader.place(host);
+      host.tokenizer?.hold();
+      return { generation, slot, tokenizer: host.tokenizer, report: host.report };
+    } catch (error) {
+      this.#hostCache.delete(generation);
+      const remembered = this.#failures.remember(generation, error);
+      record?.failed(error, remembered, this.#now());
+      throw error;
     }
-    return false;
   }
 
-  #lease(entry: Entry, adapter: ResidentAdapter): AdapterLease {
+  #evicted(adapter: ResidentAdapter): void {
+    this.#options.loader.unload(adapter);
+    adapter.tokenizer?.release();
+    this.#options.observer.onEvicted(adapter);
+  }
+
+  #lease(
+    generation: string,
+    slots: AdapterLease['slots'],
+    tokenizer: AdapterLease['tokenizer'],
+    records: readonly AdapterRecord[],
+    lease: ResidencyLease,
+  ): AdapterLease {
+    for (const record of records) {
+      record.runningCount++;
+      record.lastUsedAtMs = this.#now();
+    }
     let isReleased = false;
     const release = (): void => {
       if (isReleased) return;
       isReleased = true;
-      this.#release(entry);
+      for (const record of records) record.runningCount--;
+      lease.release();
     };
-    return { adapter, release };
+    return { generation, slots, tokenizer, release };
   }
 
-  #release(entry: Entry): void {
-    entry.leaseCount--;
-    if (entry.leaseCount === 0) this.#wakeAll();
+  #find(idOrName: string, source: AdapterSource | undefined): AdapterRecord | undefined {
+    const named = source === undefined ? this.#names.resolve(idOrName) : undefined;
+    return named ? this.#catalog.find(named.id, named.source) : this.#catalog.find(idOrName, source);
   }
 
-  /** In order of arrival: one may take the place, and others may want the adapter that comes into it. */
-  #wakeAll(): void {
-    const waiting = [...this.#waiting];
-    this.#waiting.clear();
-    for (const wake of waiting) wake();
+  #status(record: AdapterRecord): AdapterStatus {
+    const generation = record.generation ?? '';
+    return adapterStatus(record, this.#names.namesOf(record), {
+      host: this.#hostCache.peek(generation),
+      resident: this.#residency.resident(generation),
+      facts: this.#preparation.facts(generation),
+      isDraining: this.#residency.isDraining(generation),
+      isPinned: this.#residency.isPinned(generation),
+    });
   }
+}
 
-  /** Settles when a place may have become free, or rejects with the signal's reason. */
-  async #someRelease(signal: AbortSignal): Promise<void> {
-    let wake = (): void => undefined;
-    const woken = new Promise<void>((resolve) => (wake = resolve));
-    this.#waiting.add(wake);
-    await untilAborted(woken, signal).finally(() => this.#waiting.delete(wake));
+/** Once more where files changed under a reader's hands. */
+async function untilAtRest<T>(signal: AbortSignal, attempt: () => Promise<T>): Promise<T> {
+  for (let count = 1; ; count++) {
+    try {
+      return await attempt();
+    } catch (error) {
+      if (count === MAX_ATTEMPTS || signal.aborted || !isChangedError(error)) throw error;
+    }
   }
+}
+
+function notFound(adapterId: string, source: AdapterSource | undefined): LoraxError {
+  return new LoraxError('ADAPTER_NOT_FOUND', { adapterId, source: source ?? 'any' });
 }

@@ -5,7 +5,8 @@
 
 import { freemem } from 'node:os';
 import { AdapterLoader } from '../adapters/adapter-loader.ts';
-import { AdapterStore, type ResidentAdapter } from '../adapters/adapter-store.ts';
+import { AdapterStore, type AdapterNotice } from '../adapters/adapter-store.ts';
+import type { ResidentAdapter } from '../adapters/residency-table.ts';
 import type { Backend } from '../backend/backend.ts';
 import { GgmlBackend } from '../backend/ggml/ggml-backend.ts';
 import type { ServeOptions } from '../config/options.ts';
@@ -28,8 +29,9 @@ import { openModelTensors } from '../weights/tensor-folder.ts';
 import { deriveLimits, kvBytesPerToken, kvShape, kvTypes, type DerivedLimits } from './limits.ts';
 
 export interface EngineObserver extends SchedulerObserver {
-  onAdapterLoaded(adapter: ResidentAdapter, durationMs: number): void;
+  onAdapterLoaded(adapter: AdapterNotice, durationMs: number): void;
   onAdapterLoadFailed(): void;
+  onAdapterEvicted(adapter: ResidentAdapter): void;
 }
 
 export interface EngineParts {
@@ -76,9 +78,10 @@ async function assemble(backend: Backend, model: BaseModel, parts: EngineParts):
   const eos = await eosTokenIds(modelId, folder, model.description.config, tokenizer.eosTokenIds);
   const { decoder, config } = model.description;
   const types = kvTypes(options.dtype, options.matmulPrecision);
-  const limits = deriveLimits(options, config.max_position_embeddings, kvBytesPerToken(decoder, types), freemem());
+  const freeBytes = freemem();
+  const limits = deriveLimits(options, config.max_position_embeddings, kvBytesPerToken(decoder, types), freeBytes);
   const kv = new KvCache(backend.createKvStore(kvShape(decoder, types, limits.maxBatchTotalTokens)));
-  const adapters = openAdapterStore(backend, model, parts);
+  const adapters = openAdapterStore(backend, model, parts, freeBytes);
   const scheduler = startScheduler(backend, model, kv, parts);
   const { maxConcurrentRequests } = options;
   const generator = new Intake({
@@ -99,7 +102,7 @@ async function assemble(backend: Backend, model: BaseModel, parts: EngineParts):
   return { backend, model, tokenizer, limits, kv, adapters, scheduler, generator, dispose };
 }
 
-function openAdapterStore(backend: Backend, model: BaseModel, parts: EngineParts): AdapterStore {
+function openAdapterStore(backend: Backend, model: BaseModel, parts: EngineParts, freeBytes: number): AdapterStore {
   const { options, folder, sources, observer } = parts;
   const { architecture, decoder } = model.description;
   const places = { servedFolder: folder, cacheDir: options.huggingfaceHubCache };
@@ -111,12 +114,20 @@ function openAdapterStore(backend: Backend, model: BaseModel, parts: EngineParts
     resolveBase: (name) => findBaseConfig(name, places),
   });
   return new AdapterStore({
-    sources,
+    access: {
+      check: ({ id, source, apiToken }, signal) =>
+        sources[source].locate(id, { ...(apiToken !== undefined && { apiToken }), signal }),
+    },
     loader,
     baseIdentity: `${model.id} ${model.dtype}`,
     maxResident: options.maxActiveAdapters,
-    onLoaded: (adapter, durationMs) => observer.onAdapterLoaded(adapter, durationMs),
-    onLoadFailed: () => observer.onAdapterLoadFailed(),
+    deviceBudgetBytes: Math.floor(freeBytes * options.adapterMemoryFraction),
+    hostCacheBytes: options.adapterHostCacheBytes,
+    observer: {
+      onLoaded: (adapter, durationMs) => observer.onAdapterLoaded(adapter, durationMs),
+      onLoadFailed: () => observer.onAdapterLoadFailed(),
+      onEvicted: (adapter) => observer.onAdapterEvicted(adapter),
+    },
   });
 }
 

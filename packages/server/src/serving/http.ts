@@ -87,7 +87,8 @@ export function defaultAdapter({ adapterId, adapterSource }: ServeOptions): Adap
 /** Listed adapters with what is resident: those that were loaded by name only are listed too. */
 function withGenerations(engine: Engine, listed: readonly ServedAdapter[]): ServedAdapter[] {
   const adapters = new Map(listed.map((adapter) => [`${adapter.source} ${adapter.id}`, adapter]));
-  for (const { id, source, generation } of engine.adapters.residents) {
+  for (const { id, source, generation, state } of engine.adapters.statuses()) {
+    if (state !== 'resident' || generation === undefined) continue;
     adapters.set(`${source} ${id}`, { ...adapters.get(`${source} ${id}`), id, source, generation });
   }
   return [...adapters.values()];

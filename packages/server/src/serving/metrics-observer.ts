@@ -21,10 +21,14 @@ export function metricsObserver(metrics: Metrics, log: Logger): EngineObserver {
     onAdapterLoaded: ({ id, source, generation, slot, report }, durationMs) => {
       metrics.adapterLoadDuration.observe(durationMs / MS_PER_SECOND);
       const { byteLength } = slot;
-      log.info({ id, source, generation, byteLength, base: report.baseModel.verdict }, 'adapter loaded');
+      log.info({ id, source, generation, byteLength, base: report?.baseModel.verdict }, 'adapter loaded');
       log.debug({ generation, report }, 'load report');
     },
     onAdapterLoadFailed: () => metrics.adapterLoadFailure.inc(),
+    onAdapterEvicted: ({ generation, slot }) => {
+      metrics.adapterEvictions.inc();
+      log.debug({ generation, byteLength: slot.byteLength }, 'adapter left the device');
+    },
   };
 }
 
@@ -36,5 +40,7 @@ export function watchEngine(metrics: Metrics, { kv, scheduler, adapters }: Engin
   metrics.kvCellsUsed.watch(() => kv.usedCount);
   metrics.kvCellsTotal.watch(() => kv.cellCount);
   metrics.adaptersResident.watch(() => adapters.residents.length);
-  metrics.adapterBytes.watch(() => adapters.residents.reduce((sum, { slot }) => sum + slot.byteLength, 0));
+  metrics.adapterBytes.watch(() => adapters.deviceBytes);
+  metrics.adapterHostBytes.watch(() => adapters.hostBytes);
+  metrics.adapterQueueLength.watch(() => adapters.waitingCount);
 }

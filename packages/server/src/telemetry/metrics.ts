@@ -68,10 +68,13 @@ export function createMetrics({ maxInputLength, maxTotalTokens }: MetricLimits) 
     batchInferenceDuration: histogram<'method'>('batch_inference_duration', 'Seconds of a step', SECONDS, ['method']),
 
     adaptersResident: gauge('adapters_resident', 'Adapters that are in memory'),
-    adapterBytes: gauge('adapter_bytes', 'Bytes of the adapters that are in memory'),
+    adapterBytes: gauge('adapter_bytes', 'Bytes of the adapters that are in memory, or on their way'),
+    adapterHostBytes: gauge('adapter_host_bytes', 'Bytes of the adapters that are kept for another load'),
+    adapterQueueLength: gauge('adapter_queue_length', 'Requests that wait for room for their adapter'),
     kvCellsUsed: gauge('kv_cells_used', 'KV cells that hold a token'),
     kvCellsTotal: gauge('kv_cells_total', 'KV cells there are'),
     adapterLoadDuration: histogram('adapter_load_duration', 'Seconds of loading an adapter', SECONDS),
+    adapterEvictions: counter('adapter_evictions', 'Adapters that made room for others, or were unloaded'),
     adapterLoadFailure: counter('adapter_load_failure', 'Adapters that could not be loaded'),
   };
 }

@@ -6,8 +6,8 @@
 import assert from 'node:assert/strict';
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
-import type { AdapterReference } from '../base/adapter-reference.ts';
 import { AdapterStore } from '../adapters/adapter-store.ts';
+import type { AdapterReference } from '../base/adapter-reference.ts';
 import { liveHandles } from '../base/handles.ts';
 import { Runner } from '../engine/runner.ts';
 import { GREEDY } from '../engine/sampling/params.ts';
@@ -33,6 +33,8 @@ import { WatchedBackend } from './watched-backend.ts';
 export interface RequestSettingOptions extends Omit<SettingOptions, 'wrap'> {
   readonly limits?: Partial<IntakeLimits & SchedulerLimits>;
   readonly maxResident?: number;
+  readonly deviceBudgetBytes?: number;
+  readonly hostCacheBytes?: number;
   /** Stands between the engine and the tokenizer. */
   readonly wrapTokenizer?: (tokenizer: Tokenizer) => Tokenizer;
 }
@@ -63,7 +65,12 @@ export class RequestSetting {
   readonly reports: StepReport[] = [];
   readonly failedSteps: StepMethod[] = [];
   readonly loadedMs: number[] = [];
+  /** Decides who may use an adapter: throws for the others. */
+  beforeCheck: (reference: AdapterReference) => Promise<void> | void = () => undefined;
+  /** The clock of the adapter store. */
+  nowMs = 0;
   failedLoads = 0;
+  evictionCount = 0;
 
   private constructor(engine: Setting, backend: WatchedBackend, tokenizer: Tokenizer, options: RequestSettingOptions) {
     this.engine = engine;
@@ -73,13 +80,25 @@ export class RequestSetting {
     const limits = { ...DEFAULTS, vocabSize, ...options.limits };
     const adapterRoot = join(engine.root, 'adapters');
     mkdirSync(adapterRoot, { recursive: true });
+    const sources = openSources({ adapterRoot, hub: elsewhere(adapterRoot) });
     this.adapters = new AdapterStore({
-      sources: openSources({ adapterRoot, hub: elsewhere(adapterRoot) }),
+      access: {
+        check: async (reference, signal) => {
+          await this.beforeCheck(reference);
+          return sources[reference.source].locate(reference.id, { signal });
+        },
+      },
       loader: engine.loader,
       baseIdentity: 'tiny float32',
       maxResident: options.maxResident ?? 8,
-      onLoaded: (_, durationMs) => this.loadedMs.push(durationMs),
-      onLoadFailed: () => this.failedLoads++,
+      deviceBudgetBytes: options.deviceBudgetBytes ?? 1 << 30,
+      hostCacheBytes: options.hostCacheBytes ?? 0,
+      observer: {
+        onLoaded: (_, durationMs) => this.loadedMs.push(durationMs),
+        onLoadFailed: () => this.failedLoads++,
+        onEvicted: () => this.evictionCount++,
+      },
+      now: () => this.nowMs,
     });
     const scratch = new SamplingScratch(vocabSize);
     const watermark = { gamma: 0.5, delta: 2 };
@@ -141,7 +160,9 @@ export class RequestSetting {
     await this.scheduler.close();
     this.engine.kv.checkIntegrity();
     assert.equal(this.engine.kv.usedCount, 0, 'every cell came back');
+    this.adapters.checkIntegrity();
     await this.adapters.dispose();
+    assert.deepEqual([this.adapters.deviceBytes, this.adapters.hostBytes], [0, 0], 'every byte came back');
     await this.tokenizer.dispose();
     this.engine.dispose();
     assert.deepEqual(liveHandles(), {});
