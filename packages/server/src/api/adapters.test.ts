@@ -331,3 +331,25 @@ test('/v1/models lists names with their parent beside the ids', async () => {
     adapter_generation: 'abc123',
   });
 });
+
+test('a replaced adapter that still runs is listed twice, and its name once', async () => {
+  const { adapters, get } = opened();
+  const [current] = adapters.statuses();
+  const old = { ...current, generation: 'before', state: 'draining' };
+  adapters.statuses = () => [old, current] as ReturnType<typeof adapters.statuses>;
+  adapters.find = () => current;
+  const { data } = (await json(get('/v1/adapters'))) as { data: { generation: string }[] };
+  assert.deepEqual(
+    data.map(({ generation }) => generation),
+    ['before', 'abc123'],
+  );
+  const models = (await json(get('/v1/models'))) as { data: { id: string; adapter_generation?: string }[] };
+  assert.deepEqual(
+    models.data.map((model) => [model.id, model.adapter_generation]),
+    [
+      ['demo/base', undefined],
+      ['bard', 'abc123'],
+      ['org/poet', 'abc123'],
+    ],
+  );
+});

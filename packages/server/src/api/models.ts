@@ -29,12 +29,15 @@ function models(serving: Serving): z.infer<typeof Model>[] {
   return [base, ...adapters.map((adapter) => adapterModel(serving, adapter))];
 }
 
+/** An adapter that was replaced while requests run has several statuses; `find` gives the newest. */
 function namedAdapters({ adapters }: Serving): (ServedAdapter & { readonly root: string })[] {
-  return adapters
-    .statuses()
-    .flatMap(({ id: root, names, source, generation }) =>
-      names.map((id) => ({ id, root, source, ...(generation !== undefined && { generation }) })),
-    );
+  const names = new Set(adapters.statuses().flatMap((status) => status.names));
+  return [...names].flatMap((name) => {
+    const status = adapters.find(name);
+    if (status === undefined) return [];
+    const { id: root, source, generation } = status;
+    return [{ id: name, root, source, ...(generation !== undefined && { generation }) }];
+  });
 }
 
 function adapterModel({ model }: Serving, adapter: ServedAdapter & { readonly root?: string }): z.infer<typeof Model> {
