@@ -60,4 +60,6 @@ export class StepRecorder implements EngineObserver {
   onStepFailure(): void {}
 
   onAdapterLoadFailed(): void {}
+
+  onAdapterEvicted(): void {}
 }

@@ -17,8 +17,16 @@ export interface KvShape {
   readonly types: KvTypes;
 }
 
+/** Keys and values of all layers go from one cell to another. */
+export interface CellMove {
+  readonly from: number;
+  readonly to: number;
+}
+
 export interface KvStore {
   readonly shape: KvShape;
   readonly byteLength: number;
+  /** In order; between steps only. */
+  moveCells(moves: readonly CellMove[]): void;
   dispose(): void;
 }

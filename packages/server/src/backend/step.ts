@@ -13,12 +13,14 @@ export function oneSlot(slot: AdapterSlot | undefined): readonly WeightedSlot[] 
   return slot === undefined ? [] : [{ slot, weight: 1 }];
 }
 
-/** Consecutive tokens of one sequence: a chunk of its prompt, or its last token (and, later, its drafts). */
+/** Tokens of one sequence: a chunk of its prompt, or its last token and what is drafted after it. */
 export interface StepSegment {
   readonly tokens: readonly number[];
+  /** Which row of the segment each row follows, the first none (-1); undefined where each follows the one before. */
+  readonly parents?: readonly number[];
   /** Position of the first token in its sequence. */
   readonly position: number;
-  /** First cell of the sequence's span; the token at position p lies in cell `firstCell + p`. */
+  /** First cell of the sequence's span; row i of the segment goes to cell `firstCell + position + i`. */
   readonly firstCell: number;
   /** All of them enter every row of the segment; rows without any are the bare base model. */
   readonly adapters: readonly WeightedSlot[];

@@ -148,8 +148,8 @@ export class BatchRun {
 
   #takeToken({ task, history, sequence, rows }: RunningTask, advance: SequenceAdvance | Error): void {
     if (advance instanceof Error) throw advance;
-    if (advance.chosen === undefined) return;
-    history.push(advance.chosen.id);
+    const [chosen] = advance.chosen;
+    if (chosen === undefined) return;
     const tokens = history.tokens.slice(history.promptLen);
     if (tokens.length < task.newTokenCount) return;
     this.#kv.give(sequence.span);

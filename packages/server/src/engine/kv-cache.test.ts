@@ -6,7 +6,7 @@ import { KvCache } from './kv-cache.ts';
 it('KvCache gives spans of cells until none is free, and takes them back', () => {
   let disposed = 0;
   const shape = { layerCount: 1, cellCount: 10, width: 4, types: { key: 'float32', value: 'float32' } } as const;
-  const store: KvStore = { shape, byteLength: 320, dispose: () => disposed++ };
+  const store: KvStore = { shape, byteLength: 320, moveCells: () => undefined, dispose: () => disposed++ };
   const cache = new KvCache(store);
   assert.deepEqual([cache.cellCount, cache.usedCount], [10, 0]);
   const [first, second] = [cache.take(6), cache.take(4)];

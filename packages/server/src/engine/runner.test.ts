@@ -8,6 +8,7 @@ import { Runner } from './runner.ts';
 import { GREEDY, type SamplingParams } from './sampling/params.ts';
 import { isPlainGreedy, Sampler } from './sampling/sampler.ts';
 import { SamplingScratch } from './sampling/scratch.ts';
+import { Draft, ROOT } from './drafting/draft.ts';
 import { TokenHistory } from './sampling/token-history.ts';
 import { Sequence, type ChosenToken } from './sequence.ts';
 import { oneSlot } from '../backend/step.ts';
@@ -58,6 +59,30 @@ const plan: fc.Arbitrary<Plan> = fc.record({
   chunkLen: fc.integer({ min: 1, max: 12 }),
 });
 
+/** What to verify with a sequence's next token, given how many it has. */
+type DraftFor = (index: number, done: number) => Draft | undefined;
+
+interface Guess {
+  readonly isRight: boolean;
+  /** Counted back from the guess; 0 is the one before it. */
+  readonly parent: number;
+}
+
+const guess: fc.Arbitrary<Guess> = fc.record({ isRight: fc.boolean(), parent: fc.nat(3) });
+
+/** A tree of tokens that are right where they stand, if what is above them is, or wrong. */
+function makeDraft(guesses: readonly Guess[], truth: readonly number[]): Draft {
+  const parents = guesses.map(({ parent }, i) => Math.max(ROOT, i - 1 - parent));
+  const depths: number[] = [];
+  const tokens = guesses.map(({ isRight }, i) => {
+    const parent = parents[i]!;
+    depths.push(parent === ROOT ? 0 : depths[parent]! + 1);
+    const right = truth[depths[i]!] ?? 0;
+    return isRight ? right : (right + 1 + i) % VOCAB_SIZE;
+  });
+  return new Draft(tokens, parents);
+}
+
 describe('Runner', () => {
   let setting: Setting;
   let runner: Runner;
@@ -74,11 +99,11 @@ describe('Runner', () => {
     assert.deepEqual(liveHandles(), {});
   });
 
-  function start(of: Plan): { readonly sequence: Sequence; readonly history: TokenHistory } {
+  function start(of: Plan): Sequence {
     const history = new TokenHistory(of.prompt);
     const span = setting.kv.take(of.prompt.length + of.newTokens - 1);
     assert.ok(span);
-    const sequence = new Sequence({
+    return new Sequence({
       history,
       span,
       adapters: oneSlot(adapters[of.adapter]?.slot),
@@ -87,27 +112,28 @@ describe('Runner', () => {
       alternatives: of.alternatives,
       promptLogprobs: of.promptLogprobs,
     });
-    return { sequence, history };
   }
 
   /** Runs the plans side by side, each from the step at which it joins to its last token. */
-  async function run(plans: readonly Plan[]): Promise<Outcome[]> {
+  async function run(plans: readonly Plan[], draftFor: DraftFor = () => undefined): Promise<Outcome[]> {
     const outcomes: Outcome[] = plans.map(() => ({ chosen: [], promptLogprobs: [] }));
-    const started = new Map<number, ReturnType<typeof start>>();
+    const started = new Map<number, Sequence>();
     const isDone = (i: number): boolean => outcomes[i]!.chosen.length === plans[i]!.newTokens;
     for (let step = 0; !plans.every((_, i) => isDone(i)); step++) {
       for (const [i, of] of plans.entries()) if (of.joinsAt === step) started.set(i, start(of));
       const running = [...started].filter(([i]) => !isDone(i));
-      const shares = running.map(([i, { sequence }]) => ({ sequence, tokenCount: plans[i]!.chunkLen }));
+      for (const [i, sequence] of running) {
+        const draft = sequence.isPrefilling ? undefined : draftFor(i, outcomes[i]!.chosen.length);
+        if (draft) sequence.propose(draft);
+      }
+      const shares = running.map(([i, sequence]) => ({ sequence, tokenCount: plans[i]!.chunkLen }));
       if (shares.length === 0) continue;
       const { advances } = await runner.step(shares);
-      for (const [at, [i, { sequence, history }]] of running.entries()) {
+      for (const [at, [i, sequence]] of running.entries()) {
         const advance = advances[at]!;
         assert.ok(!(advance instanceof Error), String(advance));
         outcomes[i]!.promptLogprobs.push(...advance.promptLogprobs);
-        if (advance.chosen === undefined) continue;
-        outcomes[i]!.chosen.push(advance.chosen);
-        history.push(advance.chosen.id);
+        outcomes[i]!.chosen.push(...advance.chosen);
         if (isDone(i)) setting.kv.give(sequence.span);
       }
       setting.kv.checkIntegrity();
@@ -127,6 +153,38 @@ describe('Runner', () => {
       }),
       { seed: 1, numRuns: 25 },
     );
+  });
+
+  it('gives the same with any draft as without, right or wrong, chain or tree', async () => {
+    const drafted = fc.record({ plan, guesses: fc.array(guess, { maxLength: 8 }) });
+    await fc.assert(
+      fc.asyncProperty(fc.array(drafted, { minLength: 1, maxLength: 4 }), async (given) => {
+        const plans = given.map(({ plan: of }) => ({ ...of, newTokens: of.newTokens + 6 }));
+        const plain = await run(plans);
+        const draftFor: DraftFor = (i, done) => {
+          const truth = plain[i]!.chosen.slice(done).map(({ id }) => id);
+          return makeDraft(given[i]!.guesses.slice(0, truth.length - 1), truth);
+        };
+        for (const [i, outcome] of (await run(plans, draftFor)).entries()) assertSame(outcome, plain[i]!);
+      }),
+      { seed: 6, numRuns: 40 },
+    );
+  });
+
+  it('chooses several tokens in a step where the draft was right, and moves a tree’s cells together', async () => {
+    const of = { ...PLAIN, prompt: [4, 5, 6, 7], newTokens: 7 };
+    const [plain] = await run([of]);
+    const truth = plain!.chosen.map(({ id }) => id);
+    const counts: number[] = [];
+    const wrong = (truth[1]! + 1) % VOCAB_SIZE;
+    const draftFor: DraftFor = (_, done) => {
+      counts.push(done);
+      if (done > 1) return undefined;
+      return new Draft([wrong, truth[1]!, wrong, truth[2]!], [-1, -1, 0, 1]);
+    };
+    const [outcome] = await run([of], draftFor);
+    assertSame(outcome!, plain!);
+    assert.deepEqual(counts, [1, 4, 5, 6]);
   });
 
   it('gives prompt log-probabilities that are the log-softmax of every row, for any chunks', async () => {
@@ -179,34 +237,32 @@ describe('Runner', () => {
       setting.kv,
     );
     for (const broken of [healthy, { ...healthy, alternatives: 2 }, { ...healthy, promptLogprobs: true }]) {
-      const sequences = [healthy, broken, healthy].map((of) => start(of).sequence);
+      const sequences = [healthy, broken, healthy].map((of) => start(of));
       const { advances } = await poisoned.step(sequences.map((sequence) => ({ sequence, tokenCount: 64 })));
       assert.ok(advances[1] instanceof Error && /finite/.test(advances[1].message));
       for (const advance of [advances[0]!, advances[2]!]) {
         assert.ok(!(advance instanceof Error));
-        assert.equal(advance.chosen?.id, expected!.chosen[0]!.id);
+        assert.equal(advance.chosen[0]?.id, expected!.chosen[0]!.id);
       }
       for (const { span } of sequences) setting.kv.give(span);
     }
   });
 
   it('counts what a sequence has yet to compute', async () => {
-    const { sequence, history } = start({ ...PLAIN, prompt: [4, 5, 6, 7, 8], newTokens: 3 });
+    const sequence = start({ ...PLAIN, prompt: [4, 5, 6, 7, 8], newTokens: 3 });
     const state = (): unknown[] => [sequence.isPrefilling, sequence.pendingLen];
     assert.deepEqual(state(), [true, 5]);
     await runner.step([{ sequence, tokenCount: 3 }]);
     assert.deepEqual(state(), [true, 2]);
     const { advances } = await runner.step([{ sequence, tokenCount: 3 }]);
-    assert.deepEqual(state(), [false, 0]);
     const [advance] = advances;
-    assert.ok(advance !== undefined && !(advance instanceof Error) && advance.chosen);
-    history.push(advance.chosen.id);
+    assert.ok(advance !== undefined && !(advance instanceof Error));
     assert.deepEqual(state(), [false, 1]);
     setting.kv.give(sequence.span);
   });
 
   it('reports how long a step took', async () => {
-    const { sequence } = start({ ...PLAIN, prompt: [4, 5, 6], newTokens: 1 });
+    const sequence = start({ ...PLAIN, prompt: [4, 5, 6], newTokens: 1 });
     const { times, samplingMs } = await runner.step([{ sequence, tokenCount: 3 }]);
     for (const ms of [times.buildMs, times.computeMs, samplingMs]) assert.ok(ms >= 0);
     setting.kv.give(sequence.span);

@@ -41,6 +41,7 @@ export class Runner {
     const output = await this.#backend.runStep(this.#decoder, this.#kv.store, segments, { reduce, keepHidden: false });
     const computed = performance.now();
     const advances = shares.map(({ sequence }, segment) => attempt(() => sequence.advance(output, segment)));
+    this.#kv.store.moveCells(advances.flatMap((advance) => (advance instanceof Error ? [] : advance.cellMoves)));
     return { advances, times: output.times, samplingMs: performance.now() - computed };
   }
 }

@@ -1,10 +1,13 @@
 /**
- * One running sequence: its tokens, its KV span, how far it is computed, and the choice of its next token from a step's
- * logits. Knows nothing about text, requests or other sequences.
+ * One running sequence: its tokens, its KV span, how far it is computed, and the choice of its next tokens from a step's
+ * logits, with or without a draft. Knows nothing about text, requests or other sequences.
  */
 
+import { assert } from '../base/assert.ts';
 import { LoraxError } from '../base/errors.ts';
+import type { CellMove } from '../backend/kv.ts';
 import type { StepOutput, StepSegment, WeightedSlot } from '../backend/step.ts';
+import { Draft, ROOT } from './drafting/draft.ts';
 import type { KvSpan } from './kv-cache.ts';
 import { logProbability, requireFinite } from './sampling/log-softmax.ts';
 import type { ScoredToken } from './sampling/candidates.ts';
@@ -34,17 +37,24 @@ export interface ChosenToken {
 export interface SequenceAdvance {
   /** Log-probabilities of prompt tokens that the step computed, in order; the first token has none. */
   readonly promptLogprobs: readonly number[];
-  /** Undefined while the prompt is not through. */
-  readonly chosen: ChosenToken | undefined;
+  /** Drafted tokens that were right, then one more; none while the prompt is not through. */
+  readonly chosen: readonly ChosenToken[];
+  /** Output row of the segment that the last token was chosen from. */
+  readonly lastOutput: number;
+  /** Accepted rows of a tree that have to close up before the next step. */
+  readonly cellMoves: readonly CellMove[];
 }
+
+const NO_DRAFT = Draft.chain([]);
 
 export class Sequence {
   readonly span: KvSpan;
   readonly #options: SequenceOptions;
   /** Tokens whose keys and values are in their cells. */
   #computedLen = 0;
-  /** Tokens of the segment that is being computed. */
+  /** Prompt tokens of the segment that is being computed. */
   #segmentLen = 0;
+  #draft = NO_DRAFT;
 
   constructor(options: SequenceOptions) {
     this.#options = options;
@@ -65,25 +75,88 @@ export class Sequence {
     return this.#options.isPlainGreedy && this.#options.alternatives === 0;
   }
 
-  /** The next rows, at most `budget` of them; `advance` must follow once they are computed. */
+  /** Tokens up to the next one to be chosen, the prompt's included. */
+  get length(): number {
+    return this.#options.history.length;
+  }
+
+  get draftLen(): number {
+    return this.#draft.length;
+  }
+
+  /** What the next segment verifies, beside the last token. Its rows lie in the sequence's own cells. */
+  propose(draft: Draft): void {
+    assert(!this.isPrefilling && this.pendingLen === 1, 'a draft follows a chosen token');
+    assert(this.length + draft.length <= this.span.length, 'a draft fits the cells of its sequence');
+    this.#draft = draft;
+  }
+
+  /** The next rows: at most `budget` tokens of the prompt, or the last token and its draft. */
   nextSegment(budget: number): StepSegment {
+    return this.isPrefilling ? this.#promptSegment(budget) : this.#decodeSegment();
+  }
+
+  /** Takes the results of the segment that `nextSegment` gave. Throws GENERATION where they are not finite. */
+  advance(output: StepOutput, segment: number): SequenceAdvance {
+    return this.isPrefilling ? this.#advancePrompt(output, segment) : this.#verify(output, segment);
+  }
+
+  #promptSegment(budget: number): StepSegment {
     const { history, adapters, promptLogprobs, span } = this.#options;
     const position = this.#computedLen;
     const tokens = history.tokens.slice(position, Math.min(history.length, position + budget));
     this.#segmentLen = tokens.length;
     const isLast = position + tokens.length === history.length;
-    const outputCount = promptLogprobs && this.isPrefilling ? tokens.length : Number(isLast);
+    const outputCount = promptLogprobs ? tokens.length : Number(isLast);
     return { tokens, position, firstCell: span.firstCell, adapters, outputCount };
   }
 
-  /** Takes the results of the segment that `nextSegment` gave. Throws GENERATION where they are not finite. */
-  advance(output: StepOutput, segment: number): SequenceAdvance {
+  #decodeSegment(): StepSegment {
+    const { history, adapters, span } = this.#options;
+    const { tokens: drafted, parents, isChain } = this.#draft;
+    return {
+      tokens: [history.last!, ...drafted],
+      ...(!isChain && { parents: [-1, ...parents.map((parent) => parent + 1)] }),
+      position: this.#computedLen,
+      firstCell: span.firstCell,
+      adapters,
+      outputCount: 1 + drafted.length,
+    };
+  }
+
+  #advancePrompt(output: StepOutput, segment: number): SequenceAdvance {
     const { history } = this.#options;
     const promptLogprobs = this.#readPromptLogprobs(output, segment);
-    const lastOutput = this.#options.promptLogprobs && this.isPrefilling ? this.#segmentLen - 1 : 0;
+    const lastOutput = this.#options.promptLogprobs ? this.#segmentLen - 1 : 0;
     this.#computedLen += this.#segmentLen;
-    const chosen = this.#computedLen === history.length ? this.#choose(output, segment, lastOutput) : undefined;
-    return { promptLogprobs, chosen };
+    const isThrough = this.#computedLen === history.length;
+    const chosen = isThrough ? [this.#take(output, segment, lastOutput)] : [];
+    return { promptLogprobs, chosen, lastOutput, cellMoves: [] };
+  }
+
+  /**
+   * Chooses the token after each row that is known to be right, beginning with the last token's own, for as long as the
+   * choice is what was drafted there. Every choice is made as without a draft, so that drafting changes no answer.
+   */
+  #verify(output: StepOutput, segment: number): SequenceAdvance {
+    const draft = this.#draft;
+    this.#draft = NO_DRAFT;
+    const chosen: ChosenToken[] = [];
+    const rows: number[] = [];
+    for (let at: number | undefined = ROOT; at !== undefined; at = draft.childOf(at, chosen.at(-1)!.id)) {
+      chosen.push(this.#take(output, segment, at + 1));
+      rows.push(at + 1);
+    }
+    const first = this.span.firstCell + this.#computedLen;
+    const cellMoves = rows.flatMap((row, i) => (row === i ? [] : { from: first + row, to: first + i }));
+    this.#computedLen += rows.length;
+    return { promptLogprobs: [], chosen, lastOutput: rows.at(-1)!, cellMoves };
+  }
+
+  #take(output: StepOutput, segment: number, row: number): ChosenToken {
+    const token = this.#choose(output, segment, row);
+    this.#options.history.push(token.id);
+    return token;
   }
 
   #choose(output: StepOutput, segment: number, row: number): ChosenToken {
@@ -97,7 +170,7 @@ export class Sequence {
   /** Row i of a chunk predicts the prompt token after it; the prompt's last row predicts what is generated. */
   #readPromptLogprobs(output: StepOutput, segment: number): number[] {
     const { history, promptLogprobs } = this.#options;
-    if (!promptLogprobs || !this.isPrefilling) return [];
+    if (!promptLogprobs) return [];
     const end = Math.min(this.#computedLen + this.#segmentLen, history.promptLen - 1);
     return Array.from({ length: Math.max(0, end - this.#computedLen) }, (_, row) => {
       const logits = output.logits(segment, row);

@@ -10,7 +10,7 @@ import type { KvSpan } from '../engine/kv-cache.ts';
 import { isSampling } from '../engine/sampling/params.ts';
 import { isPlainGreedy, type Sampler } from '../engine/sampling/sampler.ts';
 import { TokenHistory } from '../engine/sampling/token-history.ts';
-import { Sequence, type SequenceAdvance } from '../engine/sequence.ts';
+import { Sequence, type ChosenToken, type SequenceAdvance } from '../engine/sequence.ts';
 import type { Tokenizer } from '../text/tokenizer.ts';
 import type { FinishReason, GenerationEvent, GenerationRequest, PromptToken } from './request.ts';
 import { TextStream } from './text-stream.ts';
@@ -40,6 +40,8 @@ export class RunningRequest {
   #startedAt = 0;
   #firstTokenAt: number | undefined;
   #sequence: Sequence | undefined;
+  #generatedCount = 0;
+  #skippedCount = 0;
   #isAbandoned = false;
   #isFinished = false;
 
@@ -83,15 +85,22 @@ export class RunningRequest {
     return this.#sequence;
   }
 
-  /** Takes a step's results and tells the caller. */
+  /** Takes a step's results and tells the caller. What was drafted behind the end is nobody's. */
   advance({ promptLogprobs, chosen }: SequenceAdvance): void {
     for (const logprob of promptLogprobs) this.#addPromptToken(logprob);
-    if (chosen === undefined) return;
+    for (const [i, token] of chosen.entries()) {
+      if (this.#isFinished) return;
+      this.#emit(token, i > 0);
+    }
+  }
+
+  #emit(chosen: ChosenToken, skipped: boolean): void {
     if (this.#accepted.maxNewTokens === 0) return this.#finish('length');
     this.#firstTokenAt ??= performance.now();
-    this.#history.push(chosen.id);
+    this.#generatedCount++;
+    if (skipped) this.#skippedCount++;
     const ended = this.#endedBy(chosen.id);
-    const { token, stopped } = this.#text.push(chosen, ended !== undefined);
+    const { token, stopped } = this.#text.push(chosen, { isLast: ended !== undefined, skipped });
     this.events.send({ kind: 'token', token });
     const reason = stopped && ended !== 'eos_token' ? 'stop_sequence' : ended;
     if (reason !== undefined) this.#finish(reason);
@@ -117,7 +126,7 @@ export class RunningRequest {
   #endedBy(id: number): FinishReason | undefined {
     const { request, maxNewTokens } = this.#accepted;
     if (this.#eosTokenIds.has(id) && !request.ignoreEos) return 'eos_token';
-    return this.#history.length - this.#history.promptLen >= maxNewTokens ? 'length' : undefined;
+    return this.#generatedCount >= maxNewTokens ? 'length' : undefined;
   }
 
   #finish(finishReason: FinishReason): void {
@@ -130,8 +139,8 @@ export class RunningRequest {
       result: {
         finishReason,
         text: this.#text.text,
-        generatedTokens: this.#history.length - this.#history.promptLen,
-        skippedTokens: 0,
+        generatedTokens: this.#generatedCount,
+        skippedTokens: this.#skippedCount,
         seed: isSampling(request.sampling) ? request.sampling.seed : undefined,
       },
       times: {

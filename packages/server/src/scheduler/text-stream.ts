@@ -31,7 +31,10 @@ export class TextStream {
   }
 
   /** The token as callers see it, and whether a stop string ends with it. `isLast` lets held characters out. */
-  push(chosen: ChosenToken, isLast: boolean): { readonly token: GeneratedToken; readonly stopped: boolean } {
+  push(
+    chosen: ChosenToken,
+    { isLast, skipped }: { readonly isLast: boolean; readonly skipped: boolean },
+  ): { readonly token: GeneratedToken; readonly stopped: boolean } {
     const { id, logprob } = chosen;
     const special = this.#tokenizer.isSpecial(id);
     const alternatives = this.#describe(chosen);
@@ -40,7 +43,7 @@ export class TextStream {
     const { inclusive, stop } = this.#stops.push(printable + held);
     this.#text += inclusive;
     const shown = special ? text : inclusive;
-    const token = { id, text: shown, logprob, special, skipped: false, ...(alternatives && { alternatives }) };
+    const token = { id, text: shown, logprob, special, skipped, ...(alternatives && { alternatives }) };
     return { token, stopped: stop !== undefined };
   }
 

@@ -8,7 +8,7 @@ import type { AttentionShape } from '../backend.ts';
 import { GGML_TYPE } from './functions.ts';
 import type { GraphContext } from './graph-context.ts';
 import type { GgmlKvStore, KvTensors } from './kv-store.ts';
-import type { PlacedSegment, StepLayout } from './step-layout.ts';
+import { rowDepths, type PlacedSegment, type StepLayout } from './step-layout.ts';
 
 const FLOAT_BYTES = 4;
 
@@ -119,6 +119,13 @@ function wideValues(graph: GraphContext, { dtype }: KvTensors, values: Pointer):
   return graph.ggml.cast(graph.claim(1), values, GGML_TYPE.float32);
 }
 
+/** The row of a tree and those of its segment that it follows. */
+function branchOf(row: number, parents: readonly number[] = []): number[] {
+  const branch: number[] = [];
+  if (parents.length > 0) for (let at = row; at >= 0; at = parents[at]!) branch.push(at);
+  return branch;
+}
+
 /** `[visible cells, rows]` float16: 0 where a row sees a cell, minus infinity elsewhere. */
 function causalMask(
   graph: GraphContext,
@@ -132,10 +139,15 @@ function causalMask(
   if (known !== undefined) return known;
   const rowCount = segment.tokens.length;
   const data = new Uint16Array(visible.length * rowCount).fill(HALF_MINUS_INFINITY);
+  const depths = rowDepths(segment);
   for (let row = 0; row < rowCount; row++) {
-    const position = segment.position + row - visible.first;
-    const from = window === undefined ? 0 : Math.max(0, position - window + 1);
-    data.fill(0, row * visible.length + from, row * visible.length + position + 1);
+    const seen = data.subarray(row * visible.length, (row + 1) * visible.length);
+    const oldest = window === undefined ? 0 : Math.max(0, segment.position + depths[row]! - window + 1);
+    const newest = segment.parents === undefined ? segment.position + row + 1 : segment.position;
+    seen.fill(0, Math.max(0, oldest - visible.first), Math.max(0, newest - visible.first));
+    for (const other of branchOf(row, segment.parents)) {
+      if (segment.position + depths[other]! >= oldest) seen[segment.position + other - visible.first] = 0;
+    }
   }
   const mask = graph.input(GGML_TYPE.float16, visible.length, rowCount, data);
   masks.set(key, mask);

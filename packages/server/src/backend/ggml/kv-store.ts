@@ -1,8 +1,8 @@
 /** Keys and values in ggml: per layer two matrices `[width, cells]`. Holds them; knows nothing about who owns which cell. */
 
-import type { Pointer } from '../../native/ffi.ts';
+import { copyBytes, type Pointer } from '../../native/ffi.ts';
 import { DTYPE_BYTES } from '../../weights/tensor-view.ts';
-import type { KvDtype, KvShape, KvStore } from '../kv.ts';
+import type { CellMove, KvDtype, KvShape, KvStore } from '../kv.ts';
 import { GGML_TYPE, type Ggml } from './functions.ts';
 import { TensorContext } from './tensor-context.ts';
 
@@ -19,14 +19,28 @@ export class GgmlKvStore implements KvStore {
   readonly byteLength: number;
   readonly keys: KvTensors;
   readonly values: KvTensors;
+  readonly #ggml: Ggml;
   readonly #context: TensorContext;
 
   constructor(ggml: Ggml, bufferType: Pointer, shape: KvShape) {
     this.shape = shape;
+    this.#ggml = ggml;
     this.#context = new TensorContext(ggml, shape.layerCount * 2);
     this.keys = this.#declare(shape.types.key);
     this.values = this.#declare(shape.types.value);
     this.byteLength = this.#context.allocate(bufferType);
+  }
+
+  moveCells(moves: readonly CellMove[]): void {
+    for (const { layers, elementBytes } of [this.keys, this.values]) {
+      const cellBytes = BigInt(this.shape.width * elementBytes);
+      for (const layer of layers) {
+        const start = this.#ggml.getData(layer);
+        for (const { from, to } of moves) {
+          copyBytes(start + BigInt(to) * cellBytes, start + BigInt(from) * cellBytes, Number(cellBytes));
+        }
+      }
+    }
   }
 
   dispose(): void {

@@ -19,7 +19,7 @@ import type { GgmlKvStore } from './kv-store.ts';
 import { addRows, makeValue, projectRows, type GgmlValue } from './row-operations.ts';
 import type { RotaryTables } from './rotary-tables.ts';
 import type { OutputTensors } from './step-output.ts';
-import type { StepLayout } from './step-layout.ts';
+import { rowDepths, type StepLayout } from './step-layout.ts';
 import type { GgmlWeight } from './weights.ts';
 
 export class StepGraph implements Graph {
@@ -35,7 +35,9 @@ export class StepGraph implements Graph {
     this.#layout = layout;
     this.#rotaryTables = rotaryTables;
     const tokens = layout.segments.flatMap(({ segment }) => segment.tokens);
-    const positions = layout.segments.flatMap(({ segment }) => segment.tokens.map((_, i) => segment.position + i));
+    const positions = layout.segments.flatMap(({ segment }) =>
+      rowDepths(segment).map((depth) => segment.position + depth),
+    );
     this.#tokens = context.input(GGML_TYPE.int32, tokens.length, 1, Int32Array.from(tokens));
     this.#positions = context.input(GGML_TYPE.int32, positions.length, 1, Int32Array.from(positions));
     this.#attention = { kv, layout, masks: new Map(), cells: writeCells(context, layout) };
