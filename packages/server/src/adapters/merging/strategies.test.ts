@@ -73,8 +73,8 @@ describe('the worked vectors', () => {
   }
 });
 
-test('of equal magnitudes the first ones stay', () => {
-  assert.deepEqual([...pruneByMagnitude(Float32Array.of(-1, 2, 1, 1, -2), 0.6)], [-1, 2, 0, 0, -2]);
+test('as many stay as the density says, whatever their signs', () => {
+  assert.deepEqual([...pruneByMagnitude(Float32Array.of(-1, 2, 0.5, -3, 1), 0.5)], [0, 2, 0, -3, 0]);
 });
 
 test('what a mask keeps is divided by the density', () => {
