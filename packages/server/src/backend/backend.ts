@@ -118,7 +118,7 @@ export interface WeightOptions {
   /** Undefined keeps what is stored. Vectors (norms, biases) are always held in float32. */
   readonly dtype: Dtype | undefined;
   /** Added to a matrix before it becomes resident, its rows then brought to the magnitudes where there are any. */
-  readonly merged: LowRankFactors | undefined;
+  readonly merged?: LowRankFactors | undefined;
 }
 
 export interface Backend {

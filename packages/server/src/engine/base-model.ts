@@ -47,7 +47,7 @@ export class BaseModel implements ModelSketch {
   }
 
   static async load(backend: Backend, options: BaseModelOptions): Promise<BaseModel> {
-    const { modelId, folder, dtype, merged = new Map<string, never>(), onProgress } = options;
+    const { modelId, folder, dtype, merged, onProgress } = options;
     const description = await describeModel(modelId, folder);
     const file = openModelTensors(folder);
     try {

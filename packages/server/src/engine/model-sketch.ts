@@ -23,7 +23,7 @@ export async function sketchModel(modelId: string, folder: string, dtype: Dtype 
   const description = await describeModel(modelId, folder);
   const file = openModelTensors(folder);
   try {
-    const loader = new WeightLoader(NO_DEVICE, file, { modelId, dtype, merged: new Map(), onLoaded: () => undefined });
+    const loader = new WeightLoader(NO_DEVICE, file, { modelId, dtype, onLoaded: () => undefined });
     await Decoder.load(loader, description.decoder);
     return { id: modelId, description, places: loader.places, dtype: dtype ?? storedDtype(file) };
   } finally {

@@ -12,7 +12,7 @@ export interface WeightLoaderOptions {
   readonly modelId: string;
   readonly dtype: Dtype | undefined;
   /** By module path: what is added to the weights for good. */
-  readonly merged: ReadonlyMap<string, LowRankFactors>;
+  readonly merged?: ReadonlyMap<string, LowRankFactors> | undefined;
   /** Told the bytes of every tensor that became resident. */
   readonly onLoaded: (bytes: number) => void;
 }
@@ -67,9 +67,9 @@ export class WeightLoader {
   /** The table itself, unless an adapter that is merged in changes one of the two and not the other. */
   async #tiedWeight(path: string, { path: tablePath, weight, vocabSize, hiddenSize }: EmbeddingTable): Promise<Weight> {
     const { merged, dtype } = this.#options;
-    if (!merged.has(path) && !merged.has(tablePath)) return weight;
+    if (!merged?.has(path) && !merged?.has(tablePath)) return weight;
     const view = this.#view(`${tablePath}.weight`, [vocabSize, hiddenSize]);
-    return this.#device.loadWeight(view, { dtype, merged: merged.get(path) });
+    return this.#device.loadWeight(view, { dtype, merged: merged?.get(path) });
   }
 
   #keep<T extends Projection | EmbeddingTable>(place: T): T {
@@ -78,7 +78,7 @@ export class WeightLoader {
   }
 
   #loadMatrix(path: string, shape: readonly number[]): Promise<Weight> {
-    return this.#load(`${path}.weight`, shape, this.#options.merged.get(path));
+    return this.#load(`${path}.weight`, shape, this.#options.merged?.get(path));
   }
 
   async #load(name: string, shape: readonly number[], merged?: LowRankFactors): Promise<Weight> {
