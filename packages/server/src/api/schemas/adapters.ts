@@ -11,9 +11,7 @@ export const LoadAdapterRequest = z
   .object({
     id: adapterId.min(1),
     source: adapterSource.nullish(),
-    name: name
-      .nullish()
-      .openapi({ description: 'Stands for the adapter as `adapter_id` and as `model`.' }),
+    name: name.nullish().openapi({ description: 'Stands for the adapter as `adapter_id` and as `model`.' }),
     pin: z.boolean().nullish().openapi({ description: 'Keep it resident whatever else is used.' }),
     api_token: z.string().nullish(),
   })
