@@ -106,6 +106,7 @@ export class Residency {
     };
     try {
       const adapters = await untilAborted(Promise.all(entries.map(({ loading }) => loading)), signal);
+      if (this.#isClosed) throw new LoraxError('SHUTTING_DOWN');
       return { adapters, release };
     } catch (error) {
       release();
@@ -135,13 +136,14 @@ export class Residency {
     }
   }
 
-  /** Refuses who waits and frees every adapter; none may be leased any more. */
+  /** Refuses who waits, lets leases end, and frees every adapter. */
   async dispose(): Promise<void> {
     this.#isClosed = true;
     for (const ticket of this.#waiting) ticket.refuse(new LoraxError('SHUTTING_DOWN'));
     this.#waiting.clear();
-    await Promise.allSettled(this.#table.entries.map(({ loading }) => loading));
-    for (const entry of this.#table.entries) this.#table.evict(entry);
+    for (const { generation } of this.#table.entries) {
+      await this.drain(generation, () => undefined, new AbortController().signal);
+    }
   }
 
   checkIntegrity(): void {
