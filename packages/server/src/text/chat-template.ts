@@ -5,8 +5,8 @@
 import { Template } from '@huggingface/jinja';
 import type { ChatInput } from './tokenizer.ts';
 
-/** Longest prompt that a template may produce, in characters; templates can double strings. */
-const MAX_RENDERED_LEN = 16 * 1024 * 1024;
+/** Longest prompt that a template may produce, in characters: a million tokens or so. Templates can double strings. */
+const MAX_RENDERED_LEN = 4 * 1024 * 1024;
 
 export interface ChatTemplates {
   readonly byName: Readonly<Record<string, string>>;

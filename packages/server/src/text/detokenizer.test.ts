@@ -4,7 +4,7 @@ import fc from 'fast-check';
 import { StreamingDetokenizer } from './detokenizer.ts';
 import { KINDS, unpackTokenizers } from './testdata/fixtures.ts';
 import { openCodec, type TextCodec } from './text-codec.ts';
-import { readTokenizerFiles } from './tokenizer-files.ts';
+import { readTokenizerFiles } from './base-files.ts';
 
 const data = unpackTokenizers();
 after(() => data.remove());
@@ -18,11 +18,12 @@ const codecOf = (kind: string): TextCodec => {
 };
 
 function stream(codec: TextCodec, prompt: readonly number[], ids: readonly number[]): string[] {
-  const detokenizer = new StreamingDetokenizer(codec, prompt);
+  const detokenizer = new StreamingDetokenizer(codec.decoder, prompt);
   return [...ids.map((id) => detokenizer.push(id).printable), detokenizer.flush()];
 }
 
-const plain = (codec: TextCodec, ids: readonly number[]): string => codec.decode(ids, { skipSpecialTokens: true });
+const plain = (codec: TextCodec, ids: readonly number[]): string =>
+  codec.decoder.decode(ids, { skipSpecialTokens: true });
 
 for (const kind of KINDS) {
   const codec = codecOf(kind);
@@ -31,10 +32,10 @@ for (const kind of KINDS) {
   );
   const byteIds = bytes.filter((id) => id !== undefined);
   const anyId = fc.oneof(
-    fc.nat(codec.vocabSize - 1),
+    fc.nat(codec.decoder.vocabSize - 1),
     fc.nat(2),
     fc.nat(300),
-    fc.constantFrom(codec.vocabSize + 7, ...byteIds),
+    fc.constantFrom(codec.decoder.vocabSize + 7, ...byteIds),
   );
   const ids = fc.array(anyId, { maxLength: 60 });
 
@@ -77,7 +78,7 @@ test('a character comes with its last byte, whole', () => {
 
 test('U+FFFD that is meant comes with the next token at the latest', () => {
   const codec = codecOf('bpe_bytelevel_llama3');
-  const detokenizer = new StreamingDetokenizer(codec, []);
+  const detokenizer = new StreamingDetokenizer(codec.decoder, []);
   const [meant] = codec.encode('x', false);
   assert.ok(meant !== undefined);
   for (const id of codec.encode('\ufffd', false)) assert.equal(detokenizer.push(id).printable, '');
@@ -98,7 +99,7 @@ test('bytes that never become characters are not held back for ever', () => {
 
 test('a special token has its spelling as text and adds nothing to the output', () => {
   const codec = codecOf('bpe_metaspace_llama2');
-  const detokenizer = new StreamingDetokenizer(codec, codec.encode('Once', true));
+  const detokenizer = new StreamingDetokenizer(codec.decoder, codec.encode('Once', true));
   assert.deepEqual(detokenizer.push(2), { text: '</s>', printable: '' });
   const [word] = codec.encode('upon', false);
   assert.ok(word !== undefined);
@@ -109,7 +110,7 @@ test('a special token has its spelling as text and adds nothing to the output', 
 
 test('peek tells the text of another token without taking it', () => {
   const codec = codecOf('bpe_metaspace_llama2');
-  const detokenizer = new StreamingDetokenizer(codec, codec.encode('Once', true));
+  const detokenizer = new StreamingDetokenizer(codec.decoder, codec.encode('Once', true));
   const [word] = codec.encode('upon', false);
   assert.ok(word !== undefined);
   assert.equal(detokenizer.peek(2), '</s>');
@@ -122,10 +123,10 @@ test('the cost of a token does not grow with the text before it', () => {
   const codec = codecOf('bpe_bytelevel_llama3');
   let longest = 0;
   const counted = {
-    isSpecial: (id: number) => codec.isSpecial(id),
+    isSpecial: (id: number) => codec.decoder.isSpecial(id),
     decode: (ids: readonly number[], options: { skipSpecialTokens: boolean }) => {
       longest = Math.max(longest, ids.length);
-      return codec.decode(ids, options);
+      return codec.decoder.decode(ids, options);
     },
   };
   const detokenizer = new StreamingDetokenizer(counted, codec.encode('word '.repeat(500), true));

@@ -7,7 +7,7 @@ import { Tokenizer as Reference } from 'tokenizers';
 import { KINDS, unpackTokenizers } from './testdata/fixtures.ts';
 import { hardText } from './testdata/hard-text.ts';
 import { openCodec } from './text-codec.ts';
-import { readTokenizerFiles } from './tokenizer-files.ts';
+import { readTokenizerFiles } from './base-files.ts';
 import type { TokenSpan } from './tokenizer.ts';
 
 const data = unpackTokenizers();

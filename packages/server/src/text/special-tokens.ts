@@ -3,7 +3,7 @@
  * about texts.
  */
 import type { AddedToken } from './added-tokens.ts';
-import { NAMED_TOKENS, type TokenizerConfig, type TokenizerFiles } from './tokenizer-files.ts';
+import { NAMED_TOKENS, type TokenizerConfig, type TokenizerJson } from './tokenizer-files.ts';
 
 /** Special tokens by the name under which chat templates know them (`bos_token`, ...). */
 export function namedTokens(config: TokenizerConfig): Record<string, string> {
@@ -20,8 +20,10 @@ export function namedTokens(config: TokenizerConfig): Record<string, string> {
  * The added tokens of tokenizer.json, with those of `added_tokens_decoder` over them. Whatever the configuration uses as
  * a special token is special, also where its own entry forgot to say so; `idOf` finds those that are plain vocabulary.
  */
-export function addedTokensOf(files: TokenizerFiles, idOf: (content: string) => number | undefined): AddedToken[] {
-  const { tokenizer, config } = files;
+export function addedTokensOf(
+  { tokenizer, config }: { readonly tokenizer: Pick<TokenizerJson, 'added_tokens'>; readonly config: TokenizerConfig },
+  idOf: (content: string) => number | undefined,
+): AddedToken[] {
   const byId = new Map<number, AddedToken>();
   for (const token of tokenizer.added_tokens) byId.set(token.id, completed(token));
   for (const [id, token] of Object.entries(config.added_tokens_decoder ?? {})) {

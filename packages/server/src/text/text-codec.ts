@@ -2,21 +2,26 @@
  * One model's tokenizer, synchronous: text to ids and back. The library supplies the model (BPE, Unigram, WordPiece);
  * the steps around it are ours, so that each follows the reference implementation and offsets can be told. Knows nothing about workers or chat templates.
  */
-import { LoraxError } from '../base/errors.ts';
 import { type AddedToken, AddedTokenFinder } from './added-tokens.ts';
-import { cleanUpSpaces, type DecodePieces, decoderOf } from './decoder.ts';
 import { type Model, openModel } from './hf-library.ts';
 import { type Normalize, normalizerOf } from './normalizer.ts';
 import { isByteLevel, type PreTokenize, preTokenizerOf } from './pre-tokenizer.ts';
 import { type AlignedSection, alignTokens } from './spans.ts';
 import { type SpecialFrame, specialFrameOf } from './special-frame.ts';
 import { addedTokensOf } from './special-tokens.ts';
-import { describeProblem, type TokenizerConfig, type TokenizerFiles, type TokenizerJson } from './tokenizer-files.ts';
-import type { DecodeOptions, TokenSpan } from './tokenizer.ts';
+import { type DecodeTable, decodeTable, TokenDecoder } from './token-decoder.ts';
+import {
+  describeProblem,
+  TextFileError,
+  type TokenizerConfig,
+  type TokenizerFiles,
+  type TokenizerJson,
+} from './tokenizer-files.ts';
+import type { TokenSpan } from './tokenizer.ts';
 import { type PieceSpelling, unitOf, type Word, wordOf } from './word.ts';
 
-/** Ids above this are a damaged file: the table of pieces is an array. */
-const MAX_TOKEN_ID = 1 << 24;
+/** More is a damaged file: the table of pieces is an array. */
+const MAX_VOCAB_SIZE = 1 << 24;
 const BYTE_PIECES: readonly string[] = Array.from(
   { length: 256 },
   (_, byte) => `<0x${byte.toString(16).toUpperCase().padStart(2, '0')}>`,
@@ -31,41 +36,46 @@ interface Section {
   readonly words: readonly Word[];
 }
 
-/** Throws `MODEL_INVALID` if the files describe a tokenizer that cannot be followed exactly. */
-export function openCodec(files: TokenizerFiles): TextCodec {
+/** Throws a `TextFileError` if the files describe a tokenizer that cannot be followed exactly, or a larger one. */
+export function openCodec(
+  files: Pick<TokenizerFiles, 'tokenizer' | 'config'>,
+  maxVocabSize: number = MAX_VOCAB_SIZE,
+): TextCodec {
   try {
-    return new TextCodec(files);
+    return new TextCodec(files, maxVocabSize);
   } catch (error) {
-    const reason = `tokenizer.json: ${describeProblem(error)}`;
-    throw new LoraxError('MODEL_INVALID', { modelId: files.modelId, reason }, { cause: error });
+    throw new TextFileError('tokenizer.json', describeProblem(error), { cause: error });
   }
 }
 
 export class TextCodec {
-  /** One more than the largest id. */
-  readonly vocabSize: number;
-  readonly #pieces: readonly (string | undefined)[];
+  readonly decodeTable: DecodeTable;
+  readonly decoder: TokenDecoder;
   readonly #model: Model;
   readonly #normalize: Normalize;
   readonly #preTokenize: PreTokenize;
-  readonly #decodePieces: DecodePieces;
+  /** What `settingsKey` needs of tokenizer.json. */
+  readonly #file: Pick<TokenizerJson, 'added_tokens' | 'post_processor'> & { readonly isBpe: boolean };
   readonly #frame: SpecialFrame;
-  readonly #addedById: ReadonlyMap<number, AddedToken>;
   readonly #rawFinder = new AddedTokenFinder();
   readonly #normalizedFinder = new AddedTokenFinder();
   readonly #unknownId: number | undefined;
   readonly #spelling: PieceSpelling;
-  readonly #cleansUp: boolean;
 
-  constructor(files: TokenizerFiles) {
+  constructor(files: Pick<TokenizerFiles, 'tokenizer' | 'config'>, maxVocabSize: number) {
     const { tokenizer, config } = files;
+    const { added_tokens, post_processor } = tokenizer;
+    this.#file = { added_tokens, post_processor, isBpe: tokenizer.model['merges'] !== undefined };
     this.#model = modelOf(tokenizer.model);
     this.#normalize = normalizerOf(tokenizer.normalizer);
     this.#preTokenize = preTokenizerOf(tokenizer.pre_tokenizer);
-    this.#decodePieces = decoderOf(tokenizer.decoder);
-    this.#addedById = this.#register(addedTokensOf(files, (content) => this.#model.ids.get(content)));
-    this.#pieces = piecesById(this.#model.ids);
-    this.vocabSize = this.#pieces.length;
+    const added = addedTokensOf(files, (content) => this.#model.ids.get(content));
+    this.#register(added);
+    this.decodeTable = decodeTable(piecesById(this.#model.ids, maxVocabSize), added, {
+      decoder: JSON.stringify(tokenizer.decoder ?? null),
+      cleansUp: this.#cleansUp(config),
+    });
+    this.decoder = new TokenDecoder(this.decodeTable);
     this.#unknownId = tokenizer.model.unk_id ?? this.idOf(tokenizer.model.unk_token ?? '');
     this.#spelling = {
       byteLevel: isByteLevel(tokenizer.pre_tokenizer),
@@ -75,17 +85,22 @@ export class TextCodec {
       suffix: tokenizer.model.end_of_word_suffix ?? '',
       unknownId: this.#unknownId,
     };
-    this.#frame = this.#frameFor(config, tokenizer.post_processor);
-    // Clean-up was made for word tokenizers; in BPE it would delete spaces that the model wrote (`x != y`).
-    this.#cleansUp = config.clean_up_tokenization_spaces === true && tokenizer.model['merges'] === undefined;
+    this.#frame = this.#frameFor(config);
   }
 
   idOf(piece: string): number | undefined {
     return this.#model.ids.get(piece);
   }
 
-  isSpecial(id: number): boolean {
-    return this.#addedById.get(id)?.special === true;
+  /** Equal for configurations that make the same codec of this tokenizer.json. */
+  settingsKey(config: TokenizerConfig): string {
+    const added = addedTokensOf({ tokenizer: this.#file, config }, (content) => this.idOf(content))
+      .toSorted((a, b) => a.id - b.id)
+      .map((token) => [
+        ...[token.id, token.content, token.special, token.normalized],
+        ...[token.single_word, token.lstrip, token.rstrip],
+      ]);
+    return JSON.stringify([added, this.#frameFor(config), this.#cleansUp(config)]);
   }
 
   encode(text: string, addSpecialTokens: boolean): number[] {
@@ -104,33 +119,25 @@ export class TextCodec {
     const framed = addSpecialTokens
       ? [...this.#frame.before.map(outside), ...aligned, ...this.#frame.after.map(outside)]
       : aligned;
-    return framed.map(({ id, start, stop }) => ({ id, piece: this.#pieces[id] ?? '', start, stop }));
+    return framed.map(({ id, start, stop }) => ({ id, piece: this.decoder.pieceOf(id), start, stop }));
   }
 
-  /** Ids outside the vocabulary (padding rows of the model's matrix) have no text. */
-  decode(ids: readonly number[], options: DecodeOptions): string {
-    const pieces: string[] = [];
-    for (const id of ids) {
-      const piece = this.#pieces[id];
-      if (piece !== undefined && !(options.skipSpecialTokens && this.isSpecial(id))) pieces.push(piece);
-    }
-    if (pieces.length === 0) return '';
-    const text = this.#decodePieces(pieces);
-    return this.#cleansUp ? cleanUpSpaces(text) : text;
-  }
-
-  #register(tokens: readonly AddedToken[]): ReadonlyMap<number, AddedToken> {
+  #register(tokens: readonly AddedToken[]): void {
     for (const token of tokens) {
       this.#model.ids.set(token.content, token.id);
       if (token.normalized) this.#normalizedFinder.add(this.#normalize(token.content), token);
       else this.#rawFinder.add(token.content, token);
     }
-    return new Map(tokens.map((token) => [token.id, token]));
+  }
+
+  /** Clean-up was made for word tokenizers; in BPE it would delete spaces that the model wrote (`x != y`). */
+  #cleansUp(config: TokenizerConfig): boolean {
+    return config.clean_up_tokenization_spaces === true && !this.#file.isBpe;
   }
 
   /** Llama tokenizers take their special tokens from the configuration, whatever tokenizer.json says. */
-  #frameFor(config: TokenizerConfig, postProcessor: unknown): SpecialFrame {
-    const written = specialFrameOf(postProcessor);
+  #frameFor(config: TokenizerConfig): SpecialFrame {
+    const written = specialFrameOf(this.#file.post_processor);
     const name = config.tokenizer_class;
     if (name !== 'LlamaTokenizer' && name !== 'LlamaTokenizerFast') return written;
     const bos = (config.add_bos_token ?? true) ? this.idOf(config.bos_token ?? '') : undefined;
@@ -194,10 +201,11 @@ function modelOf(model: TokenizerJson['model']): Model {
   return openModel(model);
 }
 
-function piecesById(ids: ReadonlyMap<string, number>): (string | undefined)[] {
+function piecesById(ids: ReadonlyMap<string, number>, maxVocabSize: number): (string | undefined)[] {
   const pieces: (string | undefined)[] = [];
   for (const [piece, id] of ids) {
-    if (!Number.isInteger(id) || id < 0 || id > MAX_TOKEN_ID) throw new Error(`the id of a token is ${id}`);
+    if (!Number.isInteger(id) || id < 0) throw new Error(`the id of a token is ${id}`);
+    if (id >= maxVocabSize) throw new Error(`it has token id ${id}, and the vocabulary has ${maxVocabSize} tokens`);
     pieces[id] = piece;
   }
   if (pieces.length === 0) throw new Error('the vocabulary is empty');

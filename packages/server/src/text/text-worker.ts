@@ -1,11 +1,15 @@
-/** One worker thread and the job that it is at. Ends the thread when a job outlives its deadline. Knows no queue. */
-import { Worker } from 'node:worker_threads';
+/**
+ * One worker process and the job that it is at. Ends the process when a job outlives its deadline. Knows no queue.
+ * A thread would not do: where one allocation exceeds a thread's heap limit, V8 ends the whole process, and templates and
+ * tokenizers are written by strangers.
+ */
+import { type ChildProcess, fork } from 'node:child_process';
+import { fileURLToPath } from 'node:url';
 import { assert } from '../base/assert.ts';
 import { countHandle } from '../base/handles.ts';
-import type { TextJob, TextJobKind, TextJobs, TextReply, TextWorkerData } from './text-job.ts';
+import type { TextJob, TextJobKind, TextJobs, TextReply } from './text-job.ts';
 
 export interface TextWorkerOptions {
-  readonly workerData: TextWorkerData;
   /** Running time of one job. */
   readonly deadlineMs: number;
   /** Memory of the worker's JavaScript heap. */
@@ -27,9 +31,12 @@ export interface TextTask {
   readonly reject: (reason: unknown) => void;
 }
 
+/** How V8 ends a process whose heap is full. */
+const FATAL_SIGNALS: ReadonlySet<string | null> = new Set(['SIGABRT', 'SIGTRAP', 'SIGILL']);
+
 export class TextWorker {
   readonly #options: TextWorkerOptions;
-  readonly #worker: Worker;
+  readonly #process: ChildProcess;
   readonly #exited: Promise<void>;
   readonly #onFree: () => void;
   #task: TextTask | undefined;
@@ -41,14 +48,19 @@ export class TextWorker {
   constructor(options: TextWorkerOptions, onFree: () => void) {
     this.#options = options;
     this.#onFree = onFree;
-    this.#worker = new Worker(new URL('./worker.js', import.meta.url), {
-      workerData: options.workerData,
-      resourceLimits: { maxOldGenerationSizeMb: options.maxHeapMb },
+    this.#process = fork(fileURLToPath(new URL('./worker.js', import.meta.url)), {
+      // The environment may hold tokens, which are no business of a template.
+      env: {},
+      execArgv: [`--max-old-space-size=${options.maxHeapMb}`],
+      serialization: 'advanced',
+      stdio: ['ignore', 'ignore', 'ignore', 'ipc'],
     });
     countHandle('worker', 1);
-    this.#exited = new Promise((resolve) => this.#worker.once('exit', () => resolve(this.#exit())));
-    this.#worker.on('message', (reply: TextReply) => this.#receive(reply));
-    this.#worker.on('error', (error) => this.#fail(crash(error, options.maxHeapMb)));
+    this.#exited = new Promise((resolve) => {
+      this.#process.once('exit', (_, signal) => resolve(this.#exit(signal)));
+      this.#process.once('error', () => this.#process.pid === undefined && resolve(this.#exit(null)));
+    });
+    this.#process.on('message', (reply: TextReply) => this.#receive(reply));
   }
 
   get idle(): boolean {
@@ -63,7 +75,7 @@ export class TextWorker {
     assert(this.idle, 'a worker that is busy or gone was given a job');
     this.#task = task;
     try {
-      this.#worker.postMessage(task.job);
+      this.#send(withoutSource(task.job));
     } catch (error) {
       this.#finish()?.reject(new JobError('its variables cannot be sent to a worker', { cause: error }));
       this.#onFree();
@@ -72,12 +84,17 @@ export class TextWorker {
     if (this.#ready) this.#startClock();
   }
 
-  /** Ends the thread, also in the middle of a job, which is rejected with `reason`. */
+  /** Ends the process, also in the middle of a job, which is rejected with `reason`. */
   async terminate(reason: unknown): Promise<void> {
     this.#gone = true;
     this.#finish()?.reject(reason);
-    await this.#worker.terminate();
+    this.#process.kill('SIGKILL');
     await this.#exited;
+  }
+
+  #send(job: TextJob): void {
+    // A message that the process does not live to read is answered by its exit.
+    this.#process.send(job, () => undefined);
   }
 
   #receive(reply: TextReply): void {
@@ -86,13 +103,17 @@ export class TextWorker {
       if (this.#task !== undefined) this.#startClock();
       return;
     }
+    if (reply.kind === 'missing') {
+      if (this.#task !== undefined) this.#send(this.#task.job);
+      return;
+    }
     const task = this.#finish();
     if (reply.kind === 'done') task?.resolve(reply.output);
     else task?.reject(new JobError(reply.message));
     this.#onFree();
   }
 
-  /** The clock starts when the job does: the time that a new thread needs to boot is not the job's. */
+  /** The clock starts when the job does: the time that a new process needs to boot is not the job's. */
   #startClock(): void {
     const { deadlineMs } = this.#options;
     this.#timer = setTimeout(() => this.#fail(new JobError(`it took longer than ${deadlineMs} ms`)), deadlineMs);
@@ -110,18 +131,21 @@ export class TextWorker {
     return task;
   }
 
-  #exit(): void {
+  #exit(signal: NodeJS.Signals | null): void {
     countHandle('worker', -1);
-    this.#worker.removeAllListeners();
+    this.#process.removeAllListeners('message');
     if (this.#gone) return;
     this.#gone = true;
-    this.#finish()?.reject(new JobError('its worker ended unexpectedly'));
+    const { maxHeapMb } = this.#options;
+    const outOfMemory = FATAL_SIGNALS.has(signal);
+    const message = outOfMemory ? `it needed more than ${maxHeapMb} MB of memory` : 'its worker ended unexpectedly';
+    this.#finish()?.reject(new JobError(message));
     this.#onFree();
   }
 }
 
-function crash(error: unknown, maxHeapMb: number): JobError {
-  const outOfMemory = error instanceof Error && 'code' in error && error.code === 'ERR_WORKER_OUT_OF_MEMORY';
-  const message = outOfMemory ? `it needed more than ${maxHeapMb} MB of memory` : 'its worker failed';
-  return new JobError(message, { cause: error });
+/** Most workers have the codec already. */
+function withoutSource(job: TextJob): TextJob {
+  if (!('codec' in job.input)) return job;
+  return { ...job, input: { ...job.input, codec: { key: job.input.codec.key } } } as TextJob;
 }

@@ -1,11 +1,9 @@
 /**
- * Reads a model folder's tokenizer files and checks their form: tokenizer.json, tokenizer_config.json,
- * special_tokens_map.json and chat_template.jinja. Knows nothing about encoding or rendering.
+ * The form of the files that make a tokenizer: tokenizer.json, tokenizer_config.json, special_tokens_map.json and the
+ * files of chat templates. Checks it on their bytes; knows neither folders nor what the contents do.
  */
-import { readFile } from 'node:fs/promises';
-import { basename, extname, join } from 'node:path';
 import { z } from 'zod';
-import { LoraxError } from '../base/errors.ts';
+import { isJsonObject, type JsonObject } from '../weights/strict-json.ts';
 
 const flag = z.boolean().default(false);
 const addedTokenBody = {
@@ -45,6 +43,8 @@ const templates = z.union([
   z.record(z.string(), z.string()),
 ]);
 
+const templateJson = z.object({ chat_template: templates.nullish() });
+
 export const NAMED_TOKENS = [
   'bos_token',
   'eos_token',
@@ -74,35 +74,97 @@ const tokenizerConfig = z.object({
 });
 export type TokenizerConfig = z.infer<typeof tokenizerConfig>;
 
-export interface TokenizerFiles {
-  /** The folder's name, by which errors call the model. */
-  readonly modelId: string;
-  readonly tokenizer: TokenizerJson;
+/** Everything beside tokenizer.json. */
+export interface TokenizerSettings {
   readonly config: TokenizerConfig;
   /** Chat templates by name; the usual one is `default`. */
   readonly chatTemplates: Readonly<Record<string, string>>;
 }
 
-/**
- * `overridePath` is a tokenizer_config.json whose entries replace the folder's, or a file that holds nothing but a chat
- * template. Throws `MODEL_INVALID`, naming the file.
- */
-export async function readTokenizerFiles(folder: string, overridePath?: string): Promise<TokenizerFiles> {
-  const reader = new FolderReader(folder);
-  const tokenizer = tokenizerJson.safeParse(await reader.json(join(folder, 'tokenizer.json'), true));
-  if (!tokenizer.success) throw reader.invalid('tokenizer.json', describeProblem(tokenizer.error));
-  const own = await reader.record(join(folder, 'tokenizer_config.json'));
-  const override = await readOverride(reader, overridePath);
-  const merged = { ...(await reader.record(join(folder, 'special_tokens_map.json'))), ...own, ...override };
-  const config = tokenizerConfig.safeParse(merged);
-  if (!config.success) throw reader.invalid('tokenizer_config.json', describeProblem(config.error));
-  const beside = override['chat_template'] === undefined ? await besideTemplates(reader, folder) : {};
+export interface TokenizerFiles extends TokenizerSettings {
+  readonly tokenizer: TokenizerJson;
+}
+
+/** The files of a folder that say how its texts are written, by name; those that it does not have are missing. */
+export type SettingsFiles = Readonly<Partial<Record<SettingsFile, Uint8Array>>>;
+export type SettingsFile = keyof typeof SETTINGS_FILES;
+
+/** With what each of them may hold. Those that list thousands of added tokens have some megabytes. */
+export const SETTINGS_FILES = {
+  'tokenizer_config.json': 8 << 20,
+  'special_tokens_map.json': 8 << 20,
+  'chat_template.json': 1 << 20,
+  'chat_template.jinja': 1 << 20,
+  'additional_chat_templates/tool_use.jinja': 1 << 20,
+} as const;
+
+/** A file that is not what it should be; the message begins with its name. */
+export class TextFileError extends Error {
+  constructor(file: string, problem: string, options?: ErrorOptions) {
+    super(`${file}: ${problem}`, options);
+    this.name = 'TextFileError';
+  }
+}
+
+/** Throws a `TextFileError`. */
+export function parseTokenizer(bytes: Uint8Array): TokenizerJson {
+  const parsed = tokenizerJson.safeParse(parseObject('tokenizer.json', bytes));
+  if (!parsed.success)
+    throw new TextFileError('tokenizer.json', describeProblem(parsed.error), { cause: parsed.error });
+  return parsed.data;
+}
+
+/** `override` stands over tokenizer_config.json and all templates. Throws a `TextFileError`. */
+export function parseSettings(files: SettingsFiles, override: JsonObject = {}): TokenizerSettings {
+  const own = parseOptional('tokenizer_config.json', files['tokenizer_config.json']);
+  const map = parseOptional('special_tokens_map.json', files['special_tokens_map.json']);
+  const beside = override['chat_template'] === undefined ? besideTemplates(files) : {};
+  const parsed = tokenizerConfig.safeParse({ ...map, ...own, ...override });
+  if (!parsed.success) {
+    throw new TextFileError('tokenizer_config.json', describeProblem(parsed.error), { cause: parsed.error });
+  }
+  return { config: parsed.data, chatTemplates: { ...parsed.data.chat_template, ...beside } };
+}
+
+/** Newer folders keep templates in files of their own, which count more than those in tokenizer_config.json. */
+function besideTemplates(files: SettingsFiles): Readonly<Record<string, string>> {
+  const parsed = templateJson.safeParse(parseOptional('chat_template.json', files['chat_template.json']));
+  if (!parsed.success) {
+    throw new TextFileError('chat_template.json', describeProblem(parsed.error), { cause: parsed.error });
+  }
+  const usual = files['chat_template.jinja'];
+  const withTools = files['additional_chat_templates/tool_use.jinja'];
   return {
-    modelId: reader.modelId,
-    tokenizer: tokenizer.data,
-    config: config.data,
-    chatTemplates: { ...config.data.chat_template, ...beside },
+    ...parsed.data.chat_template,
+    ...(usual && { default: parseText('chat_template.jinja', usual) }),
+    ...(withTools && { tool_use: parseText('tool_use.jinja', withTools) }),
   };
+}
+
+function parseOptional(file: string, bytes: Uint8Array | undefined): JsonObject {
+  return bytes === undefined ? {} : parseObject(file, bytes);
+}
+
+/** Throws a `TextFileError`. */
+export function parseObject(file: string, bytes: Uint8Array): JsonObject {
+  const text = parseText(file, bytes);
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch (error) {
+    throw new TextFileError(file, 'the file is not valid JSON', { cause: error });
+  }
+  if (!isJsonObject(value)) throw new TextFileError(file, 'the file does not hold a JSON object');
+  return value;
+}
+
+/** Throws a `TextFileError`. */
+export function parseText(file: string, bytes: Uint8Array): string {
+  try {
+    return new TextDecoder('utf-8', { fatal: true }).decode(bytes);
+  } catch (error) {
+    throw new TextFileError(file, 'the file is not UTF-8', { cause: error });
+  }
 }
 
 /** One line that says what is wrong with outside data, for the `reason` of an error. */
@@ -110,58 +172,4 @@ export function describeProblem(error: unknown): string {
   if (!(error instanceof z.ZodError)) return error instanceof Error ? error.message : String(error);
   const issue = error.issues[0];
   return issue === undefined ? error.message : `${issue.path.join('.') || 'the top level'}: ${issue.message}`;
-}
-
-async function readOverride(reader: FolderReader, path: string | undefined): Promise<Record<string, unknown>> {
-  if (path === undefined) return {};
-  if (extname(path) === '.json') return reader.record(path, true);
-  return { chat_template: await reader.text(path, true) };
-}
-
-/** Newer folders keep templates in files of their own, which count more than those in tokenizer_config.json. */
-async function besideTemplates(reader: FolderReader, folder: string): Promise<Record<string, string>> {
-  const usual = await reader.text(join(folder, 'chat_template.jinja'));
-  const withTools = await reader.text(join(folder, 'additional_chat_templates', 'tool_use.jinja'));
-  return {
-    ...(usual === undefined ? {} : { default: usual }),
-    ...(withTools === undefined ? {} : { tool_use: withTools }),
-  };
-}
-
-class FolderReader {
-  readonly modelId: string;
-
-  constructor(folder: string) {
-    this.modelId = basename(folder);
-  }
-
-  async text(path: string, required = false): Promise<string | undefined> {
-    try {
-      return await readFile(path, 'utf8');
-    } catch (error) {
-      const missing = error instanceof Error && 'code' in error && error.code === 'ENOENT';
-      if (missing && !required) return undefined;
-      throw this.invalid(basename(path), missing ? 'the file is missing' : 'the file cannot be read', error);
-    }
-  }
-
-  async json(path: string, required = false): Promise<unknown> {
-    const text = await this.text(path, required);
-    if (text === undefined) return undefined;
-    try {
-      return JSON.parse(text);
-    } catch (error) {
-      throw this.invalid(basename(path), 'the file is not valid JSON', error);
-    }
-  }
-
-  async record(path: string, required = false): Promise<Record<string, unknown>> {
-    const parsed = z.record(z.string(), z.unknown()).safeParse((await this.json(path, required)) ?? {});
-    if (!parsed.success) throw this.invalid(basename(path), 'the file does not hold a JSON object', parsed.error);
-    return parsed.data;
-  }
-
-  invalid(file: string, problem: string, cause?: unknown): LoraxError {
-    return new LoraxError('MODEL_INVALID', { modelId: this.modelId, reason: `${file}: ${problem}` }, { cause });
-  }
 }
