@@ -1,6 +1,6 @@
 /**
  * Packs the part of a set of reference vectors that the tests need into packages/server/src/conformance/testdata: models
- * that are served, their adapters and the mixed batch, an archive for each (build first).
+ * that are served, their adapters, merges and the mixed batch, an archive for each (build first).
  * usage: node scripts/pack-vectors.mjs ../shared/goldens
  */
 import { mkdirSync, readFileSync, readdirSync, writeFileSync } from 'node:fs';
@@ -31,8 +31,10 @@ function write(name, folders) {
 }
 
 mkdirSync(target, { recursive: true });
-for (const { name, folder, adapters, mixedBatch } of findCases(root).models) {
+for (const { name, folder, adapters, merges, mixedBatch } of findCases(root).models) {
   const folders = adapters.map((adapter) => ({ path: `adapters/${adapter.name}`, folder: adapter.folder }));
   write(name, [{ path: `models/${name}`, folder }, ...folders]);
+  const merged = merges.map((merge) => ({ path: merge.name, folder: merge.folder }));
+  if (merged.length > 0) write('merges', merged);
   if (mixedBatch) write(mixedBatch.name, [{ path: mixedBatch.name, folder: mixedBatch.folder }]);
 }

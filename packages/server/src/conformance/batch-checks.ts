@@ -4,6 +4,7 @@ import { ALL_AT_ONCE, type Pace } from './batch-run.ts';
 import type { FolderCase } from './cases.ts';
 import type { AnsweredPrompt, CheckedModel } from './checked-model.ts';
 import { comparableRowCount, compareGreedy, compareRows, worstOf, type Answer, type Outcome } from './comparison.ts';
+import { ADAPTER_LETTERS } from './merge-vectors.ts';
 import type { CheckGroup } from './report.ts';
 import { readMixedBatch } from './vectors.ts';
 import { oneSlot } from '../backend/step.ts';
@@ -15,13 +16,6 @@ const PACES: readonly (readonly [string, Pace])[] = [
   ['joining and leaving', JOINING],
   ['all at once', ALL_AT_ONCE],
 ];
-
-/** The adapters of `mixed_batch` by the letters that the reference gave them. */
-const MIXED_ADAPTERS: Readonly<Record<string, string>> = {
-  a: 'llama/all_r8',
-  b: 'llama/all_r8_b',
-  c: 'llama/qv_r4',
-};
 
 /** All prompts to the base and to every adapter together. */
 export async function checkBatches({ session, options, answered }: CheckedModel, group: CheckGroup): Promise<void> {
@@ -49,7 +43,7 @@ export async function checkMixedBatch(
 ): Promise<void> {
   const rows = readMixedBatch(folder);
   const tasks = rows.map(({ adapter: letter, ids }) => {
-    const adapter = adapters.get(MIXED_ADAPTERS[letter] ?? letter);
+    const adapter = adapters.get(ADAPTER_LETTERS[letter] ?? letter);
     if (adapter === undefined && letter !== '__base__') throw new Error(`adapter ${letter} is not loaded`);
     return { prompt: ids, newTokenCount: 1, adapters: oneSlot(adapter), isReduced: true };
   });

@@ -1,11 +1,12 @@
 /**
- * What a folder of reference vectors holds: models with their adapters, a mixed batch, tokenizers. Whatever is not checked
- * is named with the reason. Reads names and model types only.
+ * What a folder of reference vectors holds: models with their adapters and merges, a mixed batch, tokenizers. Whatever is
+ * not checked is named with the reason. Reads names and model types only.
  */
 
 import { existsSync, readFileSync, readdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { MODEL_TYPES } from '../models/registry.ts';
+import { incomparableMerge } from './merge-vectors.ts';
 
 /** A folder of vectors, named by its path in the set: `llama`, `llama/all_r8`. */
 export interface FolderCase {
@@ -17,6 +18,8 @@ export interface ModelCase extends FolderCase {
   /** Undefined where the set has the model for its adapters' sake only. */
   readonly base: FolderCase | undefined;
   readonly adapters: readonly FolderCase[];
+  /** `merges`, of adapters of one model of a set. */
+  readonly merges: readonly FolderCase[];
   /** `mixed_batch`, which belongs to one model of a set. */
   readonly mixedBatch: FolderCase | undefined;
 }
@@ -32,12 +35,12 @@ export interface CaseSet {
   readonly skipped: readonly SkippedCase[];
 }
 
-/** The reference ran its mixed batch on this model. */
-const MIXED_BATCH_MODEL = 'llama';
+/** The reference ran its merges and its mixed batch on this model. */
+const LETTERED_MODEL = 'llama';
 
 const NO_REFERENCE = 'there is no expected.json to compare with';
 
-const KNOWN_FOLDERS = new Set(['models', 'adapters', 'mixed_batch', 'tokenizers']);
+const KNOWN_FOLDERS = new Set(['models', 'adapters', 'merges', 'mixed_batch', 'tokenizers']);
 
 /** Finds the cases below `root`; folders that are missing are none. */
 export function findCases(root: string): CaseSet {
@@ -53,8 +56,10 @@ export function findCases(root: string): CaseSet {
   for (const name of listFolders(join(root, 'adapters'))) {
     if (!known.has(name)) skipAdapters(root, name, `models/${name} is not in the set`, skipped);
   }
-  if (existsSync(join(root, 'mixed_batch')) && !models.some(({ mixedBatch }) => mixedBatch !== undefined)) {
-    skipped.push({ name: 'mixed_batch', reason: `its model ${MIXED_BATCH_MODEL} is not in the set` });
+  if (!models.some(({ name }) => name === LETTERED_MODEL)) {
+    const names = listFolders(join(root, 'merges')).map((name) => `merges/${name}`);
+    if (existsSync(join(root, 'mixed_batch'))) names.push('mixed_batch');
+    for (const name of names) skipped.push({ name, reason: `its model ${LETTERED_MODEL} is not in the set` });
   }
   return { models, tokenizers: tokenizerCases(root, skipped), skipped: [...skipped, ...unknownFolders(root)] };
 }
@@ -71,8 +76,18 @@ function modelCase(root: string, name: string, skipped: SkippedCase[]): ModelCas
     return reason === undefined ? [found] : [];
   });
   const mixed = { name: 'mixed_batch', folder: join(root, 'mixed_batch') };
-  const mixedBatch = name === MIXED_BATCH_MODEL && existsSync(mixed.folder) ? mixed : undefined;
-  return { name, folder, base: hasReference ? base : undefined, adapters, mixedBatch };
+  const mixedBatch = name === LETTERED_MODEL && existsSync(mixed.folder) ? mixed : undefined;
+  const merges = name === LETTERED_MODEL ? mergeCases(root, skipped) : [];
+  return { name, folder, base: hasReference ? base : undefined, adapters, merges, mixedBatch };
+}
+
+function mergeCases(root: string, skipped: SkippedCase[]): FolderCase[] {
+  return listFolders(join(root, 'merges')).flatMap((merge) => {
+    const found = { name: `merges/${merge}`, folder: join(root, 'merges', merge) };
+    const reason = existsSync(join(found.folder, 'expected.json')) ? incomparableMerge(found.folder) : NO_REFERENCE;
+    if (reason !== undefined) skipped.push({ name: found.name, reason });
+    return reason === undefined ? [found] : [];
+  });
 }
 
 /** A config that cannot be read is for the loader to complain about. */
@@ -113,8 +128,7 @@ function unknownFolders(root: string): SkippedCase[] {
   const unknown = listFolders(root).filter((name) => !KNOWN_FOLDERS.has(name));
   return unknown.flatMap((kind) => {
     const names = listFolders(join(root, kind)).map((name) => `${kind}/${name}`);
-    const reason = kind === 'merges' ? 'merged adapters are not served' : 'this suite knows no such vectors';
-    return (names.length > 0 ? names : [kind]).map((name) => ({ name, reason }));
+    return (names.length > 0 ? names : [kind]).map((name) => ({ name, reason: 'this suite knows no such vectors' }));
   });
 }
 

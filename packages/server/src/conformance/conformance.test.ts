@@ -57,7 +57,7 @@ for (const dtype of Object.keys(PRECISIONS)) {
   test(`every vector that the repository carries passes in ${dtype}`, async () => {
     const { code, lines } = await run(vectors, '--dtype', dtype);
     assert.equal(code, 0, lines.join('\n'));
-    assert.match(lines.at(-1) ?? '', /^7\d\d passed, 0 failed$/);
+    assert.match(lines.at(-1) ?? '', /^8\d\d passed, 0 failed$/);
     const checked = lines.filter((line) => line.startsWith(`${dtype} `)).join('\n');
     for (const name of [
       'llama/dora_r8',
@@ -65,6 +65,10 @@ for (const dtype of Object.keys(PRECISIONS)) {
       'mistral/all_r8',
       'qwen2',
       'qwen3',
+      'merges/cat',
+      'merges/peft_linear',
+      'merges/peft_ties_frequency',
+      'merges/peft_ties_total',
       'llama: mixed_batch',
     ]) {
       assert.match(checked, new RegExp(`^${dtype} ${name} +\\d+ passed`, 'm'));
@@ -141,12 +145,47 @@ test('files that cannot be loaded are failures, and the rest is still checked', 
   assert.match((await faultsOf(set)).join(), /^float32 qwen2: loading: no result: .*config\.json is not valid JSON$/);
 });
 
-test('a wrong row of the mixed batch fails', async () => {
+/** The model with the adapters that merges and the mixed batch name by letters. */
+function letteredSet(...folders: readonly string[]): string {
   const set = mkdtempSync(join(scratch, 'set-'));
   const adapters = ['all_r8', 'all_r8_b', 'qv_r4'].map((name) => `adapters/llama/${name}`);
-  for (const folder of ['models/llama', 'mixed_batch', ...adapters]) {
+  for (const folder of ['models/llama', ...adapters, ...folders]) {
     cpSync(join(vectors, folder), join(set, folder), { recursive: true });
   }
+  return set;
+}
+
+test('a wrong weight, density or sign method of a merge fails there', async () => {
+  type Merge = { weights: number[]; density: number; majority_sign_method: string };
+  const changes: readonly (readonly [string, (merge: Merge) => void])[] = [
+    ['cat', ({ weights }) => (weights[2]! += 0.1)],
+    ['peft_linear', ({ weights }) => (weights[1]! += 0.1)],
+    ['peft_ties_total', (merge) => (merge.density = 0.6)],
+    ['peft_ties_frequency', (merge) => (merge.majority_sign_method = 'total')],
+  ];
+  const set = letteredSet(...changes.map(([name]) => `merges/${name}`));
+  for (const [name, change] of changes) changeJson(join(set, `merges/${name}/merge.json`), change);
+  const groups = faultyGroups(await faultsOf(set));
+  assert.deepEqual(
+    [...groups].filter((group) => group !== 'float32 llama'),
+    changes.map(([name]) => `float32 merges/${name}`).sort(),
+  );
+});
+
+test('merges that cannot be compared or whose members are missing are named', async () => {
+  const set = letteredSet('merges/cat', 'merges/peft_linear');
+  changeJson<{ combination_type: string }>(join(set, 'merges/cat/merge.json'), (merge) => {
+    merge.combination_type = 'dare_linear';
+  });
+  changeJson<{ adapters: string[] }>(join(set, 'merges/peft_linear/merge.json'), ({ adapters }) => (adapters[0] = 'x'));
+  const { code, lines } = await run(set, '--dtype', 'float32');
+  assert.equal(code, 1);
+  assert.match(lines.join('\n'), /^merges\/cat +skipped: the combination type dare_linear is not compared$/m);
+  assert.match(lines.join('\n'), /FAILED float32 merges\/peft_linear: no result: its member x is not loaded$/m);
+});
+
+test('a wrong row of the mixed batch fails', async () => {
+  const set = letteredSet('mixed_batch');
   changeTensor(join(set, 'mixed_batch/expected.safetensors'), 'logits.3', 0, 0.5);
   const [fault, ...others] = await faultsOf(set);
   assert.match(fault ?? '', /^float32 llama: mixed_batch: row 3: row 0, token 0/);
@@ -196,7 +235,7 @@ test('what is not checked is named with the reason', async () => {
     'adapters/phi3/fused_r8: models/phi3 is not in the set',
     'adapters/qwen2/heads: Medusa heads are not served',
     'adapters/qwen2/unanswered: there is no expected.json to compare with',
-    'merges/cat: merged adapters are not served',
+    'merges/cat: its model llama is not in the set',
     'mixed_batch: its model llama is not in the set',
     'models/gemma: model_type gemma is not served',
     'something: this suite knows no such vectors',

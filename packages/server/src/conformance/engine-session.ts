@@ -5,7 +5,7 @@
 
 import { dirname, join } from 'node:path';
 import { AdapterLoader } from '../adapters/adapter-loader.ts';
-import type { AdapterSlot } from '../backend/adapters.ts';
+import type { AdapterSlot, AdapterTensors } from '../backend/adapters.ts';
 import type { Backend } from '../backend/backend.ts';
 import { GgmlBackend } from '../backend/ggml/ggml-backend.ts';
 import { present } from '../base/assert.ts';
@@ -59,6 +59,16 @@ export class EngineSession {
   async loadAdapter(folder: string, adapterId: string): Promise<AdapterSlot> {
     const { slot } = await this.#loader.load(folder, adapterId, new AbortController().signal);
     return slot;
+  }
+
+  /** Its tensors in memory, independent of the folder. */
+  async readAdapter(folder: string, adapterId: string): Promise<AdapterTensors> {
+    const { tensors } = await this.#loader.read(folder, adapterId, new AbortController().signal);
+    return tensors;
+  }
+
+  placeAdapter(tensors: AdapterTensors): Promise<AdapterSlot> {
+    return this.#backend.loadAdapter(tensors);
   }
 
   unloadAdapter(slot: AdapterSlot): void {

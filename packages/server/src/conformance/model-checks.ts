@@ -1,6 +1,6 @@
 /**
- * One model of the set in one precision: loaded, then its base and each adapter alone against the reference, then all of
- * them together.
+ * One model of the set in one precision: loaded, then its base, each adapter and each merge alone against the reference,
+ * then all of them together.
  */
 
 import { oneSlot, type WeightedSlot } from '../backend/step.ts';
@@ -11,6 +11,7 @@ import type { AnsweredPrompt, CheckedModel } from './checked-model.ts';
 import { compareGreedy, compareRows, worstOf, type Outcome } from './comparison.ts';
 import { EngineSession, type SessionOptions } from './engine-session.ts';
 import { checkOtherForms } from './loading-checks.ts';
+import { mergedSlots } from './merged-slots.ts';
 import type { CheckGroup, Report } from './report.ts';
 import { readVectors } from './vectors.ts';
 
@@ -28,6 +29,11 @@ export async function checkModel(model: ModelCase, options: SessionOptions, repo
     for (const adapter of adapters) {
       await report.group(`${options.precision.dtype} ${adapter.name}`, (group) =>
         checkAdapter(checked, adapter, group),
+      );
+    }
+    for (const merge of model.merges) {
+      await report.group(`${options.precision.dtype} ${merge.name}`, async (group) =>
+        checkAlone(checked, merge, await mergedSlots(checked, merge), group),
       );
     }
     await report.group(`${name}: batches`, (group) => checkBatches(checked, group));
