@@ -19,6 +19,7 @@ import { eosTokenIds } from '../models/registry.ts';
 import { Intake } from '../scheduler/intake.ts';
 import { Scheduler, type SchedulerObserver } from '../scheduler/scheduler.ts';
 import type { Generator } from '../scheduler/request.ts';
+import { AccessCheck } from '../sources/access.ts';
 import { findBaseConfig } from '../sources/base-config.ts';
 import type { Sources } from '../sources/source.ts';
 import type { Progress } from '../telemetry/progress.ts';
@@ -27,6 +28,8 @@ import type { Tokenizer } from '../text/tokenizer.ts';
 import { chooseThreads } from './threads.ts';
 import { openModelTensors } from '../weights/tensor-folder.ts';
 import { deriveLimits, kvBytesPerToken, kvShape, kvTypes, type DerivedLimits } from './limits.ts';
+
+const MS_PER_SECOND = 1000;
 
 export interface EngineObserver extends SchedulerObserver {
   onAdapterLoaded(adapter: AdapterNotice, durationMs: number): void;
@@ -114,10 +117,7 @@ function openAdapterStore(backend: Backend, model: BaseModel, parts: EngineParts
     resolveBase: (name) => findBaseConfig(name, places),
   });
   return new AdapterStore({
-    access: {
-      check: ({ id, source, apiToken }, signal) =>
-        sources[source].locate(id, { ...(apiToken !== undefined && { apiToken }), signal }),
-    },
+    access: new AccessCheck(sources, { cacheMs: options.authCacheS * MS_PER_SECOND, onError: options.authOnError }),
     loader,
     baseIdentity: `${model.id} ${model.dtype}`,
     maxResident: options.maxActiveAdapters,

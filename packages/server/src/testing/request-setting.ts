@@ -23,7 +23,7 @@ import type {
 } from '../scheduler/request.ts';
 import { Scheduler, type SchedulerLimits, type StepMethod, type StepReport } from '../scheduler/scheduler.ts';
 import { openSources } from '../sources/registry.ts';
-import type { Source } from '../sources/source.ts';
+import type { ResolvedFolder, Source } from '../sources/source.ts';
 import { openTokenizer } from '../text/hf-tokenizer.ts';
 import type { Tokenizer } from '../text/tokenizer.ts';
 import { Setting, type SettingOptions } from './setting.ts';
@@ -67,6 +67,7 @@ export class RequestSetting {
   readonly loadedMs: number[] = [];
   /** Decides who may use an adapter: throws for the others. */
   beforeCheck: (reference: AdapterReference) => Promise<void> | void = () => undefined;
+  readonly hub = new CopyingHub();
   /** The clock of the adapter store. */
   nowMs = 0;
   failedLoads = 0;
@@ -80,7 +81,7 @@ export class RequestSetting {
     const limits = { ...DEFAULTS, vocabSize, ...options.limits };
     const adapterRoot = join(engine.root, 'adapters');
     mkdirSync(adapterRoot, { recursive: true });
-    const sources = openSources({ adapterRoot, hub: elsewhere(adapterRoot) });
+    const sources = openSources({ adapterRoot, hub: this.hub.source(adapterRoot) });
     this.adapters = new AdapterStore({
       access: {
         check: async (reference, signal) => {
@@ -104,6 +105,7 @@ export class RequestSetting {
     const watermark = { gamma: 0.5, delta: 2 };
     this.scheduler = new Scheduler({
       runner: new Runner(backend, engine.model.decoder, engine.kv),
+      drafting: new Drafting(backend, engine.model.decoder, { candidates: 1, mostRows: 256 }),
       kv: engine.kv,
       limits,
       makeSampler: (params) => new Sampler(params, { vocabSize, watermark, scratch }),
@@ -121,6 +123,7 @@ export class RequestSetting {
       tokenizer,
       eosTokenIds: new Set([EOS]),
       scheduler: this.scheduler,
+      speculation: { heads: undefined, ngramTokens: options.ngramTokens ?? 0 },
       adapters: this.adapters,
     });
   }
@@ -162,6 +165,7 @@ export class RequestSetting {
     assert.equal(this.engine.kv.usedCount, 0, 'every cell came back');
     this.adapters.checkIntegrity();
     await this.adapters.dispose();
+    assert.equal(this.hub.heldCount, 0, 'every folder went back to its source');
     assert.deepEqual([this.adapters.deviceBytes, this.adapters.hostBytes], [0, 0], 'every byte came back');
     await this.tokenizer.dispose();
     this.engine.dispose();
@@ -204,19 +208,31 @@ export function finishReason({ result, error }: Answer): FinishReason {
   return result!.finishReason;
 }
 
-/** A source with the local adapters under other ids: `copy-of/x` is the folder `x`. */
-function elsewhere(adapterRoot: string): Source {
-  return {
-    name: 'hub',
-    locate: async (id) => {
-      const folder = join(adapterRoot, id.replace('copy-of/', ''));
-      return {
-        source: 'hub',
-        id,
-        revision: undefined,
-        fetch: async () => ({ folder, root: adapterRoot, byteLength: 0, release: () => undefined }),
-      };
-    },
-    list: async () => [],
-  };
+/** A source with the local adapters under other ids, `copy-of/x` is the folder `x`, and with revisions where a test says so. */
+class CopyingHub {
+  revision: string | undefined;
+  fetchCount = 0;
+  /** Fetched folders that are in use. */
+  heldCount = 0;
+  beforeFetch: (id: string, signal: AbortSignal) => Promise<void> | void = () => undefined;
+
+  source(adapterRoot: string): Source {
+    return {
+      name: 'hub',
+      locate: async (asked) => {
+        const id = asked.replace(/@.*/, '');
+        const folder = join(adapterRoot, id.replace('copy-of/', ''));
+        const { revision } = this;
+        return { source: 'hub', id, revision, fetch: ({ signal }) => this.#fetch(id, folder, adapterRoot, signal) };
+      },
+      list: async () => [],
+    };
+  }
+
+  async #fetch(id: string, folder: string, root: string, signal: AbortSignal): Promise<ResolvedFolder> {
+    this.fetchCount++;
+    await this.beforeFetch(id, signal);
+    this.heldCount++;
+    return { folder, root, byteLength: 1000, release: () => void this.heldCount-- };
+  }
 }
