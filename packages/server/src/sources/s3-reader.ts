@@ -6,7 +6,7 @@
 import { Readable, addAbortSignal } from 'node:stream';
 import type { ReadableStream } from 'node:stream/web';
 
-import type { HeadObjectCommandOutput, S3Client } from '@aws-sdk/client-s3';
+import type * as Sdk from '@aws-sdk/client-s3';
 
 import { untilAborted } from '../base/until-aborted.ts';
 import { IdleLimit } from './idle-limit.ts';
@@ -48,8 +48,8 @@ export interface S3Key {
 }
 
 interface Connected {
-  readonly sdk: typeof import('@aws-sdk/client-s3');
-  readonly client: S3Client;
+  readonly sdk: typeof Sdk;
+  readonly client: Sdk.S3Client;
 }
 
 export class S3Reader {
@@ -157,7 +157,7 @@ function listed(start: string, key: string | undefined, etag: string | undefined
 }
 
 /** Whole-object checksums only: a composite one is a hash over parts' hashes. An ETag is an MD5 where no key of KMS or the caller's encrypts. */
-function digestOf(etag: string, head: HeadObjectCommandOutput): Digest | undefined {
+function digestOf(etag: string, head: Sdk.HeadObjectCommandOutput): Digest | undefined {
   const { ChecksumSHA256 = '', ChecksumType, ServerSideEncryption = 'AES256', SSECustomerAlgorithm } = head;
   if (ChecksumType !== 'COMPOSITE' && /^[A-Za-z0-9+/]{43}=$/.test(ChecksumSHA256)) {
     return { algorithm: 'sha256', hex: Buffer.from(ChecksumSHA256, 'base64').toString('hex') };

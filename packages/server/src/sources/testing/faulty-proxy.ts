@@ -86,11 +86,15 @@ export class FaultyProxy {
     const { method, url: path, rawHeaders } = incoming;
     const passed = request({ hostname, port, method, path, headers: rawHeaders, agent: false }, (answer) => {
       outgoing.writeHead(answer.statusCode ?? 502, answer.rawHeaders);
+      answer.on('error', () => outgoing.destroy());
       if (fault?.stallAfterBytes !== undefined) this.#stall(answer, outgoing, fault.stallAfterBytes);
       else if (fault?.content !== undefined) answer.resume().on('end', () => outgoing.end(fault.content));
       else answer.pipe(outgoing);
     });
-    passed.on('error', () => outgoing.destroy());
+    // Swift ends the body that a HEAD's answer does not have; what comes after a whole answer is nobody's.
+    passed.on('error', () => {
+      if (!outgoing.headersSent) outgoing.destroy();
+    });
     outgoing.on('close', () => passed.destroy());
     incoming.pipe(passed);
   }
@@ -98,11 +102,9 @@ export class FaultyProxy {
   #stall(answer: IncomingMessage, outgoing: ServerResponse, afterBytes: number): void {
     let leftBytes = afterBytes;
     answer.on('data', (chunk: Buffer) => {
-      outgoing.write(chunk.subarray(0, leftBytes));
-      leftBytes -= Math.min(leftBytes, chunk.length);
-      if (leftBytes === 0) answer.destroy();
+      if (leftBytes > 0) outgoing.write(chunk.subarray(0, leftBytes));
+      leftBytes = Math.max(0, leftBytes - chunk.length);
     });
-    answer.on('error', () => undefined);
     this.#stalled.add(outgoing);
   }
 }

@@ -1,5 +1,6 @@
 /** What the tests of S3 share, whatever server stands behind: a source behind a proxy that can fail, with an empty cache. */
 
+import { mapLimited } from '../limited.ts';
 import { type S3Options, type S3Source, openS3 } from '../s3.ts';
 import type { S3Key } from '../s3-reader.ts';
 import type { Source } from '../source.ts';
@@ -7,6 +8,7 @@ import { ADAPTER_FILES, type FixtureNetwork } from './conformance.ts';
 import { FaultyProxy } from './faulty-proxy.ts';
 import { makeTemporaryFolder, removeFolder } from './temporary-folder.ts';
 
+const PARALLEL_PUTS = 8;
 export const QUICK = { attemptCount: 3, firstPauseMs: 1 };
 export const WEIGHTS = 'adapter_model.safetensors';
 export const ON_WEIGHTS = /^GET .*\/adapter_model\.safetensors/;
@@ -57,7 +59,10 @@ export class S3Setting {
     const keyOf = (name: string): string => (prefix === '' ? name : `${prefix}/${name}`);
     const gone = (this.#published.get(path) ?? []).filter((name) => files[name] === undefined);
     await Promise.all(gone.map((name) => this.backend.remove(bucket, keyOf(name))));
-    for (const [name, content] of Object.entries(files)) await this.backend.put(bucket, keyOf(name), content);
+    const { signal } = new AbortController();
+    await mapLimited(Object.entries(files), PARALLEL_PUTS, signal, ([name, content]) =>
+      this.backend.put(bucket, keyOf(name), content),
+    );
     this.#published.set(path, Object.keys(files));
   }
 

@@ -11,6 +11,10 @@ import { delimiter, join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { promisify } from 'node:util';
 
+import { CreateBucketCommand, DeleteObjectCommand, PutObjectCommand, S3Client } from '@aws-sdk/client-s3';
+
+import type { S3Key } from '../s3-reader.ts';
+import type { S3Backend } from './s3-setting.ts';
 import { makeTemporaryFolder, removeFolder } from './temporary-folder.ts';
 
 const STORES = ['account', 'container', 'object'] as const;
@@ -20,7 +24,8 @@ const START_LIMIT_MS = 60_000;
 const STOP_LIMIT_MS = 5000;
 const PIPELINE = 'catch_errors healthcheck cache s3api tempauth copy slo dlo versioned_writes proxy-server';
 
-export const SWIFT_KEYS = { accessKeyId: 'test:tester', secretAccessKey: 'testing' } as const;
+/** A user of the same account whom no bucket lets in. */
+export const STRANGER: S3Key = { accessKeyId: 'test:stranger', secretAccessKey: 'strange' };
 
 interface Running {
   readonly name: Daemon;
@@ -30,15 +35,24 @@ interface Running {
   output: string;
 }
 
-export class SwiftServer {
+export class SwiftServer implements S3Backend {
   readonly endpoint: string;
+  readonly credentials: S3Key = { accessKeyId: 'test:tester', secretAccessKey: 'testing' };
   readonly #folder: string;
   readonly #daemons: readonly Running[];
+  readonly #client: S3Client;
+  readonly #buckets = new Map<string, Promise<unknown>>();
 
   private constructor(folder: string, port: number, daemons: readonly Running[]) {
     this.endpoint = `http://127.0.0.1:${port}`;
     this.#folder = folder;
     this.#daemons = daemons;
+    this.#client = new S3Client({
+      endpoint: this.endpoint,
+      forcePathStyle: true,
+      region: 'us-east-1',
+      credentials: this.credentials,
+    });
   }
 
   /** Rejects, with nothing left running, where Swift is not installed or does not answer in time. */
@@ -57,7 +71,19 @@ export class SwiftServer {
     }
   }
 
+  async put(bucket: string, key: string, content: string | Uint8Array): Promise<void> {
+    const made = this.#buckets.get(bucket) ?? this.#client.send(new CreateBucketCommand({ Bucket: bucket }));
+    this.#buckets.set(bucket, made);
+    await made;
+    await this.#client.send(new PutObjectCommand({ Bucket: bucket, Key: key, Body: content }));
+  }
+
+  async remove(bucket: string, key: string): Promise<void> {
+    await this.#client.send(new DeleteObjectCommand({ Bucket: bucket, Key: key }));
+  }
+
   async stop(): Promise<void> {
+    this.#client.destroy();
     await stopAll(this.#daemons, this.#folder);
   }
 }
@@ -118,7 +144,7 @@ function proxySections(folder: string, port: number): Record<string, Record<stri
     // tempauth wants a memcache configured and works without one that answers; nobody listens on port 1.
     'filter:cache': { use: 'egg:swift#memcache', memcache_servers: '127.0.0.1:1' },
     'filter:s3api': { use: 'egg:swift#s3api', s3_acl: 'no', location: 'us-east-1' },
-    'filter:tempauth': { use: 'egg:swift#tempauth', user_test_tester: 'testing .admin' },
+    'filter:tempauth': { use: 'egg:swift#tempauth', user_test_tester: 'testing .admin', user_test_stranger: 'strange' },
   };
 }
 
