@@ -1,13 +1,11 @@
 /**
- * Reads an adapter folder's tokenizer files, which are a stranger's: only plain files of bounded size inside the folder's
- * root. Knows nothing about what they mean.
+ * Reads an adapter folder's tokenizer files, which are a stranger's: only plain files of bounded size. Knows nothing about
+ * what they mean, and leaves it to whoever names the folder that its links lead nowhere else.
  */
 import { createHash } from 'node:crypto';
 import { constants } from 'node:fs';
-import { type FileHandle, lstat, open } from 'node:fs/promises';
+import { type FileHandle, open } from 'node:fs/promises';
 import { basename, join } from 'node:path';
-import { LoraxError } from '../base/errors.ts';
-import { checkContained, errorCode } from '../sources/containment.ts';
 import type { HashedBytes } from './codec-source.ts';
 import { SETTINGS_FILES, type SettingsFile, type SettingsFiles, TextFileError } from './tokenizer-files.ts';
 
@@ -15,60 +13,44 @@ import { SETTINGS_FILES, type SettingsFile, type SettingsFiles, TextFileError } 
 const MAX_TOKENIZER_BYTES = 64 << 20;
 /** Short enough to be hashed between two steps. */
 const CHUNK_BYTES = 1 << 20;
-const MISSING: ReadonlySet<string> = new Set(['ENOENT', 'ENOTDIR']);
-const TOKENIZER_FILE = 'tokenizer.json';
-
-/** Names of the files, relative to the folder, that can make an adapter's tokenizer another one. */
-export const ADAPTER_TEXT_FILES: readonly string[] = [TOKENIZER_FILE, ...Object.keys(SETTINGS_FILES)];
-
-/** A folder on this machine; with a root its files are only read while they lie under it. */
-export interface AdapterFolder {
-  readonly folder: string;
-  readonly root: string | undefined;
-}
+/** Sources bring files from the root of a repository only. */
+const ROOT_FILES = (Object.entries(SETTINGS_FILES) as [SettingsFile, number][]).filter(([name]) => !name.includes('/'));
 
 export interface AdapterTextFiles {
   readonly tokenizer: HashedBytes | undefined;
   readonly settings: SettingsFiles;
 }
 
-/** Throws a `TextFileError`, or ADAPTER_FORBIDDEN for a link that leads out of the root. */
-export async function readAdapterTextFiles(place: AdapterFolder, adapterId: string): Promise<AdapterTextFiles> {
+/** Throws a `TextFileError`. */
+export async function readAdapterTextFiles(folder: string): Promise<AdapterTextFiles> {
   const settings: Partial<Record<SettingsFile, Uint8Array>> = {};
-  for (const [name, maxBytes] of Object.entries(SETTINGS_FILES) as [SettingsFile, number][]) {
-    const read = await readBounded(place, name, maxBytes, adapterId);
+  for (const [name, maxBytes] of ROOT_FILES) {
+    const read = await readBounded(join(folder, name), maxBytes);
     if (read !== undefined) settings[name] = read.bytes;
   }
-  return { tokenizer: await readBounded(place, TOKENIZER_FILE, MAX_TOKENIZER_BYTES, adapterId), settings };
+  return { settings, tokenizer: await readBounded(join(folder, 'tokenizer.json'), MAX_TOKENIZER_BYTES) };
 }
 
-async function readBounded(
-  { folder, root }: AdapterFolder,
-  name: string,
-  maxBytes: number,
-  adapterId: string,
-): Promise<HashedBytes | undefined> {
-  const handle = await openIfThere(join(folder, name), root, adapterId);
+async function readBounded(path: string, maxBytes: number): Promise<HashedBytes | undefined> {
+  const name = basename(path);
+  const handle = await openIfThere(path);
   if (handle === undefined) return undefined;
   try {
     const stat = await handle.stat();
-    if (!stat.isFile()) throw new TextFileError(basename(name), 'it is not a file');
-    if (stat.size > maxBytes) throw new TextFileError(basename(name), `it is larger than ${maxBytes} bytes`);
-    return await readHashed(handle, basename(name), stat.size);
+    if (!stat.isFile()) throw new TextFileError(name, 'it is not a file');
+    if (stat.size > maxBytes) throw new TextFileError(name, `it is larger than ${maxBytes} bytes`);
+    return await readHashed(handle, name, stat.size);
   } finally {
     await handle.close();
   }
 }
 
-async function openIfThere(path: string, root: string | undefined, adapterId: string): Promise<FileHandle | undefined> {
+async function openIfThere(path: string): Promise<FileHandle | undefined> {
   try {
-    await lstat(path);
-    const real = root === undefined ? path : await checkContained(root, path, adapterId);
     // A pipe in the file's place would otherwise keep the open waiting for its other end.
-    return await open(real, constants.O_RDONLY | constants.O_NONBLOCK);
+    return await open(path, constants.O_RDONLY | constants.O_NONBLOCK);
   } catch (error) {
-    if (error instanceof LoraxError) throw error;
-    if (MISSING.has(errorCode(error))) return undefined;
+    if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return undefined;
     throw new TextFileError(basename(path), 'it cannot be read', { cause: error });
   }
 }

@@ -4,7 +4,7 @@
  */
 import { isDeepStrictEqual } from 'node:util';
 import { LoraxError } from '../base/errors.ts';
-import { type AdapterFolder, type AdapterTextFiles, readAdapterTextFiles } from './adapter-text-files.ts';
+import { type AdapterTextFiles, readAdapterTextFiles } from './adapter-text-files.ts';
 import { type HashedBytes, packCodec } from './codec-source.ts';
 import { ComposedTokenizer } from './composed-tokenizer.ts';
 import { WorkerEncoder } from './encoder.ts';
@@ -28,16 +28,16 @@ const NAMES_FILE = /^([\w.]+\.(?:json|jinja)): (.*)$/s;
 /**
  * Undefined where the folder has no tokenizer, or one that means the same as the served model's: PEFT copies the base's
  * files beside every adapter. What it needs of the files it has read when it resolves. Rejects with ADAPTER_INVALID naming
- * the file, ADAPTER_FORBIDDEN for a link out of the root, or OUT_OF_MEMORY.
+ * the file, or with OUT_OF_MEMORY.
  */
 export async function openAdapterTokenizer(
-  place: AdapterFolder,
+  folder: string,
   adapterId: string,
   { tokenizer: { shared }, vocabSize }: ServedText,
   signal?: AbortSignal,
 ): Promise<Tokenizer | undefined> {
   try {
-    const files = await readAdapterTextFiles(place, adapterId);
+    const files = await readAdapterTextFiles(folder);
     if (isCopy(files, shared)) return undefined;
     const own = await readSettings(files.settings, shared, signal);
     const bytes = ownCodecBytes(files, own.config, shared);
