@@ -192,13 +192,16 @@ export class DiskCache {
   /** Brings the entry in line with what is on disk: a fetch may have failed, a server been killed, a file been deleted. */
   async #measure(entry: Entry): Promise<void> {
     const blobs = new Set(entry.files.map(({ blob }) => blob));
-    const present = await blobBytes(join(this.#options.cacheDir, entry.folder), blobs);
+    const repoDir = join(this.#options.cacheDir, entry.folder);
+    const present = await blobBytes(repoDir, blobs);
     const files = entry.files.flatMap((file) => {
       const sizeBytes = present.get(file.blob);
       return sizeBytes === undefined ? [] : [{ ...file, sizeBytes }];
     });
     if (files.length === 0) return this.#evict(entry);
-    const isAsWritten = files.length === entry.files.length && bytesOf(files) === bytesOf(entry.files);
+    const lost = entry.files.filter(({ blob }) => !present.has(blob));
+    const isAsWritten = lost.length === 0 && bytesOf(files) === bytesOf(entry.files);
+    if (lost.length > 0) await removeFiles(repoDir, entry.revision, lost, this.#blobsOf(entry.folder, entry));
     entry.files = files;
     entry.isOpen = false;
     if (!isAsWritten) await this.#write(entry);

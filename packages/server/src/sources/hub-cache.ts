@@ -11,6 +11,9 @@ import { SourceFault } from './source-fault.ts';
 import { type HubId, isCommit } from './hub-id.ts';
 import { ifPresent } from './if-present.ts';
 
+/** What the names of links and refs end in before they are put in their places. */
+export const TEMPORARY_SUFFIX = /^\.[0-9a-f]{8}\.\d+$/;
+
 export class HubCache {
   readonly #dir: string;
   /** Makes this process' temporary names differ from those of others in the same cache. */

@@ -8,6 +8,7 @@ import { basename, join } from 'node:path';
 
 import { errorCode } from './containment.ts';
 import type { LedgerFile } from './disk-ledger.ts';
+import { TEMPORARY_SUFFIX } from './hub-cache.ts';
 import { ifPresent } from './if-present.ts';
 
 const PARTIAL_SUFFIX = /^\.[0-9a-f]{8}\.incomplete$/;
@@ -41,10 +42,12 @@ export async function removeFiles(
   kept: ReadonlySet<string>,
 ): Promise<void> {
   const snapshotDir = join(repoDir, 'snapshots', revision);
+  const links = await namesIn(snapshotDir);
   for (const { name, blob } of files) {
-    const path = join(snapshotDir, name);
-    const target = await ifPresent(readlink(path));
-    if (target !== undefined && basename(target) === blob) await rm(path, { force: true });
+    for (const link of links.filter((other) => other === name || isLinkInMaking(other, name))) {
+      const target = await ifPresent(readlink(join(snapshotDir, link)));
+      if (target !== undefined && basename(target) === blob) await rm(join(snapshotDir, link), { force: true });
+    }
   }
   await removeFolder(snapshotDir);
   const linked = await linkedBlobs(repoDir);
@@ -89,6 +92,11 @@ async function linkedBlobs(repoDir: string): Promise<ReadonlySet<string>> {
 
 function isPartialOf(name: string, blob: string): boolean {
   return name.startsWith(blob) && PARTIAL_SUFFIX.test(name.slice(blob.length));
+}
+
+/** A kill may leave the link under the name that it has before it is put in its place. */
+function isLinkInMaking(link: string, name: string): boolean {
+  return link.startsWith(name) && TEMPORARY_SUFFIX.test(link.slice(name.length));
 }
 
 async function namesIn(dir: string): Promise<readonly string[]> {
