@@ -56,7 +56,12 @@ export async function openTokenizer(folder: string, options: TokenizerOptions = 
     ownCodecs: new OwnCodecs(),
     folder: { ...files.written, tokenizerSha256: sha256, files: files.settingsFiles },
   };
-  const { decoder } = codec;
-  const parts = { ...shared, decoder, renderers: pools.renderers, maxRunning: Infinity, dispose: pools.dispose };
-  return Object.assign(new ComposedTokenizer(parts), { shared });
+  const tokenizer = new ComposedTokenizer({
+    ...shared,
+    decoder: codec.decoder,
+    renderers: pools.renderers,
+    maxRunning: Infinity,
+    dispose: () => pools.dispose(),
+  });
+  return Object.assign(tokenizer, { shared });
 }

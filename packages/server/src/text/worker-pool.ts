@@ -64,7 +64,7 @@ export class WorkerPool {
       signal?.addEventListener('abort', onAbort, { once: true });
       this.#enqueue(owner, task);
       this.#pump();
-    }) as Promise<TextJobs[K]['output']>;
+    });
   }
 
   /** Rejects what is queued or running and ends all processes. */
