@@ -42,7 +42,6 @@ const refused = (kind: LoraxFlag['kind'], reason: string, harmless = harmlessOf(
 
 const ONE_PROCESS = 'one process computes on all the cores that it may use (--threads)';
 const CUDA_GRAPHS = "there are no CUDA graphs; each step's graph is built in well under its compute time";
-const DRAFTING = 'this version does not draft; drafting never changes an answer';
 const CONTINUOUS = 'prompts and generated tokens share every step (--max-batch-prefill-tokens bounds the prompts)';
 const NO_TUNNEL = 'the server opens no tunnel to the outside';
 
@@ -57,8 +56,6 @@ export const LORAX_FLAGS: Readonly<Record<string, LoraxFlag>> = {
   compileMaxBatchSize: ignored('value', CUDA_GRAPHS),
   compileMaxRank: ignored('value', CUDA_GRAPHS),
   compileBatchSize: ignored('value', CUDA_GRAPHS),
-  speculativeTokens: ignored('value', DRAFTING, ['0']),
-  speculationMaxBatchSize: ignored('value', DRAFTING),
   trustRemoteCode: ignored('switch', "code from a model's repository is never run"),
   waitingServedRatio: ignored('value', CONTINUOUS),
   maxWaitingTokens: ignored('value', CONTINUOUS),

@@ -161,6 +161,25 @@ export const OPTIONS = {
     help: 'Folder with a ggml of the same version that you built yourself',
   },
 
+  speculativeTokens: {
+    ...integer(0, 64),
+    default: 0,
+    group: 'Drafting',
+    help: 'Tokens guessed ahead by looking back in the text, for requests that no Medusa heads guess for; changes no answer',
+  },
+  speculationCandidates: {
+    ...integer(1, 16),
+    default: 1,
+    group: 'Drafting',
+    help: 'Guesses that Medusa heads make for each place; more than one are verified as a tree where that is cheap',
+  },
+  speculationMaxBatchSize: {
+    ...integer(0, 65_536),
+    derived: 'from what steps turn out to cost',
+    group: 'Drafting',
+    help: 'Most rows of a step with drafts; drafts beyond are left out',
+  },
+
   maxConcurrentRequests: {
     ...integer(1, MANY),
     default: 1024,

@@ -124,6 +124,7 @@ export class BatchRun {
       alternatives: 0,
       // Log-probabilities of the prompt are how the engine gives the logits of all its rows.
       promptLogprobs: true,
+      maxNewTokens: task.newTokenCount,
     });
     return { task, history, sequence, rows: [] };
   }
@@ -131,7 +132,7 @@ export class BatchRun {
   async #advance(): Promise<void> {
     const sequences = this.#running.map(({ sequence }) => sequence);
     const shares = planStep(sequences, this.#pace.prefillBudget);
-    const { advances } = await this.#runner.step(shares);
+    const { advances } = await this.#runner.step(shares, { keepHidden: false });
     for (const [i, { sequence }] of shares.entries()) {
       const running = present(this.#running[sequences.indexOf(sequence)], 'the task of a sequence');
       this.#keepRows(running, i);

@@ -83,6 +83,8 @@ function makeDraft(guesses: readonly Guess[], truth: readonly number[]): Draft {
   return new Draft(tokens, parents);
 }
 
+const KEEP_NOTHING = { keepHidden: false };
+
 describe('Runner', () => {
   let setting: Setting;
   let runner: Runner;
@@ -111,6 +113,7 @@ describe('Runner', () => {
       isPlainGreedy: isPlainGreedy(of.sampling),
       alternatives: of.alternatives,
       promptLogprobs: of.promptLogprobs,
+      maxNewTokens: of.newTokens,
     });
   }
 
@@ -128,7 +131,7 @@ describe('Runner', () => {
       }
       const shares = running.map(([i, sequence]) => ({ sequence, tokenCount: plans[i]!.chunkLen }));
       if (shares.length === 0) continue;
-      const { advances } = await runner.step(shares);
+      const { advances } = await runner.step(shares, KEEP_NOTHING);
       for (const [at, [i, sequence]] of running.entries()) {
         const advance = advances[at]!;
         assert.ok(!(advance instanceof Error), String(advance));
@@ -238,7 +241,10 @@ describe('Runner', () => {
     );
     for (const broken of [healthy, { ...healthy, alternatives: 2 }, { ...healthy, promptLogprobs: true }]) {
       const sequences = [healthy, broken, healthy].map((of) => start(of));
-      const { advances } = await poisoned.step(sequences.map((sequence) => ({ sequence, tokenCount: 64 })));
+      const { advances } = await poisoned.step(
+        sequences.map((sequence) => ({ sequence, tokenCount: 64 })),
+        KEEP_NOTHING,
+      );
       assert.ok(advances[1] instanceof Error && /finite/.test(advances[1].message));
       for (const advance of [advances[0]!, advances[2]!]) {
         assert.ok(!(advance instanceof Error));
@@ -252,9 +258,9 @@ describe('Runner', () => {
     const sequence = start({ ...PLAIN, prompt: [4, 5, 6, 7, 8], newTokens: 3 });
     const state = (): unknown[] => [sequence.isPrefilling, sequence.pendingLen];
     assert.deepEqual(state(), [true, 5]);
-    await runner.step([{ sequence, tokenCount: 3 }]);
+    await runner.step([{ sequence, tokenCount: 3 }], KEEP_NOTHING);
     assert.deepEqual(state(), [true, 2]);
-    const { advances } = await runner.step([{ sequence, tokenCount: 3 }]);
+    const { advances } = await runner.step([{ sequence, tokenCount: 3 }], KEEP_NOTHING);
     const [advance] = advances;
     assert.ok(advance !== undefined && !(advance instanceof Error));
     assert.deepEqual(state(), [false, 1]);
@@ -263,7 +269,7 @@ describe('Runner', () => {
 
   it('reports how long a step took', async () => {
     const sequence = start({ ...PLAIN, prompt: [4, 5, 6], newTokens: 1 });
-    const { times, samplingMs } = await runner.step([{ sequence, tokenCount: 3 }]);
+    const { times, samplingMs } = await runner.step([{ sequence, tokenCount: 3 }], KEEP_NOTHING);
     for (const ms of [times.buildMs, times.computeMs, samplingMs]) assert.ok(ms >= 0);
     setting.kv.give(sequence.span);
   });

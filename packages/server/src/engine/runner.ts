@@ -1,6 +1,6 @@
 /** Runs steps of one model: sequences' segments in, their advances out. Never touches queues or requests. */
 
-import type { Backend } from '../backend/backend.ts';
+import type { Backend, StepOptions } from '../backend/backend.ts';
 import type { StepTimes } from '../backend/step.ts';
 import type { Decoder } from '../models/decoder.ts';
 import type { KvCache } from './kv-cache.ts';
@@ -9,11 +9,13 @@ import type { Sequence, SequenceAdvance } from './sequence.ts';
 /** A sequence's share of a step. */
 export interface StepShare<S extends Sequence = Sequence> {
   readonly sequence: S;
-  /** Tokens it may compute. */
+  /** Tokens of its prompt that it may compute. */
   readonly tokenCount: number;
 }
 
 export interface StepResult {
+  /** Of all sequences, drafts included. */
+  readonly rowCount: number;
   /** In the order of the shares: what each sequence gained, or why its row failed. */
   readonly advances: readonly (SequenceAdvance | Error)[];
   readonly times: StepTimes;
@@ -35,14 +37,15 @@ export class Runner {
   }
 
   /** Rejects where the whole step failed; a single row's failure is its own. */
-  async step(shares: readonly StepShare[]): Promise<StepResult> {
+  async step(shares: readonly StepShare[], { keepHidden }: Pick<StepOptions, 'keepHidden'>): Promise<StepResult> {
     const segments = shares.map(({ sequence, tokenCount }) => sequence.nextSegment(tokenCount));
     const reduce = shares.some(({ sequence }) => sequence.wantsReduction);
-    const output = await this.#backend.runStep(this.#decoder, this.#kv.store, segments, { reduce, keepHidden: false });
+    const output = await this.#backend.runStep(this.#decoder, this.#kv.store, segments, { reduce, keepHidden });
     const computed = performance.now();
     const advances = shares.map(({ sequence }, segment) => attempt(() => sequence.advance(output, segment)));
     this.#kv.store.moveCells(advances.flatMap((advance) => (advance instanceof Error ? [] : advance.cellMoves)));
-    return { advances, times: output.times, samplingMs: performance.now() - computed };
+    const rowCount = segments.reduce((sum, { tokens }) => sum + tokens.length, 0);
+    return { rowCount, advances, times: output.times, samplingMs: performance.now() - computed };
   }
 }
 

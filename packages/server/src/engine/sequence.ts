@@ -25,6 +25,8 @@ export interface SequenceOptions {
   /** Alternatives wanted per token. */
   readonly alternatives: number;
   readonly promptLogprobs: boolean;
+  /** Tokens that it may generate. */
+  readonly maxNewTokens: number;
 }
 
 export interface ChosenToken {
@@ -75,19 +77,26 @@ export class Sequence {
     return this.#options.isPlainGreedy && this.#options.alternatives === 0;
   }
 
-  /** Tokens up to the next one to be chosen, the prompt's included. */
-  get length(): number {
-    return this.#options.history.length;
+  /** The prompt's and the chosen tokens, a live view. */
+  get tokens(): readonly number[] {
+    return this.#options.history.tokens;
   }
 
-  get draftLen(): number {
-    return this.#draft.length;
+  get adapters(): readonly WeightedSlot[] {
+    return this.#options.adapters;
+  }
+
+  /** How many tokens a draft may have: one more is chosen in any case, and all of them need cells. */
+  get draftRoom(): number {
+    const { history, maxNewTokens } = this.#options;
+    const left = maxNewTokens - (history.length - history.promptLen);
+    return Math.max(0, Math.min(left - 1, this.span.length - history.length));
   }
 
   /** What the next segment verifies, beside the last token. Its rows lie in the sequence's own cells. */
   propose(draft: Draft): void {
     assert(!this.isPrefilling && this.pendingLen === 1, 'a draft follows a chosen token');
-    assert(this.length + draft.length <= this.span.length, 'a draft fits the cells of its sequence');
+    assert(draft.length <= this.draftRoom, 'a draft fits what its sequence may still generate');
     this.#draft = draft;
   }
 

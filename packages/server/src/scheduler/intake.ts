@@ -11,6 +11,7 @@ import { type PromptLimits, PromptReader } from './prompt-reader.ts';
 import type { Generation, GenerationRequest, Generator } from './request.ts';
 import { RunningRequest } from './running-request.ts';
 import type { Scheduler } from './scheduler.ts';
+import { chooseDrafting, type SpeculationDefaults } from './speculation.ts';
 
 export interface IntakeLimits extends PromptLimits {
   readonly maxConcurrentRequests: number;
@@ -24,6 +25,7 @@ export interface IntakeParts {
   readonly tokenizer: Tokenizer;
   readonly eosTokenIds: ReadonlySet<number>;
   readonly scheduler: Scheduler;
+  readonly speculation: SpeculationDefaults;
   readonly adapters: { acquire(choice: AdapterChoice, signal: AbortSignal): Promise<AdapterLease> };
 }
 
@@ -70,7 +72,17 @@ export class Intake implements Generator {
     const { ids: promptIds, text: promptText } = await this.#prompts.read(request, tokenizer, signal);
     const maxNewTokens = this.#maxNewTokens(request, promptIds.length);
     signal.throwIfAborted();
-    const accepted = { request, promptIds, maxNewTokens, adapters: lease?.slots ?? [], receivedAt, signal, release };
+    const drafting = chooseDrafting(
+      {
+        speculation: request.speculation,
+        sampling: request.sampling,
+        adapterGeneration: lease?.generation,
+        heads: undefined,
+      },
+      this.#parts.speculation,
+    );
+    const slots = lease?.slots ?? [];
+    const accepted = { request, promptIds, maxNewTokens, adapters: slots, drafting, receivedAt, signal, release };
     const running = new RunningRequest(accepted, tokenizer, this.#eosTokenIds(lease));
     // Nothing may fail from here on: the scheduler gives back what was taken.
     scheduler.enqueue(running, request.sampling);

@@ -8,11 +8,10 @@ import { planStep } from './plan.ts';
 interface FakeSequence {
   readonly isPrefilling: boolean;
   readonly pendingLen: number;
-  readonly draftLen: number;
 }
 
-const decoding: FakeSequence = { isPrefilling: false, pendingLen: 1, draftLen: 0 };
-const prompt = (pendingLen: number): FakeSequence => ({ isPrefilling: true, pendingLen, draftLen: 0 });
+const decoding: FakeSequence = { isPrefilling: false, pendingLen: 1 };
+const prompt = (pendingLen: number): FakeSequence => ({ isPrefilling: true, pendingLen });
 
 const plan = (running: readonly FakeSequence[], budget: number) =>
   planStep(running as unknown as readonly Sequence[], budget).map(({ sequence, tokenCount }) => ({
@@ -40,7 +39,6 @@ describe('a step', () => {
     const sequence = fc.record({
       isPrefilling: fc.boolean(),
       pendingLen: fc.integer({ min: 1, max: 600 }),
-      draftLen: fc.constant(0),
     });
     const running = fc.array(sequence, { minLength: 1, maxLength: 20 });
     fc.assert(

@@ -2,6 +2,7 @@
 
 import type { AdapterChoice } from '../base/adapter-reference.ts';
 import type { SamplingParams } from '../engine/sampling/params.ts';
+import type { SpeculationParams } from './speculation.ts';
 import type { ChatInput } from '../text/tokenizer.ts';
 
 /** A chat becomes text by the template of the adapter that answers, which is not known before the adapter is. */
@@ -25,6 +26,8 @@ export interface GenerationRequest {
   readonly truncate: number | undefined;
   /** Log-probabilities of the prompt's tokens are wanted. */
   readonly promptLogprobs: boolean;
+  /** How tokens may be guessed ahead; undefined leaves it to the server. It changes no answer. */
+  readonly speculation?: SpeculationParams | undefined;
   /** Alternatives wanted per generated token; 0 is none. */
   readonly alternatives: number;
 }

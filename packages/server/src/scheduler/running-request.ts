@@ -6,6 +6,7 @@
 import { LoraxError } from '../base/errors.ts';
 import { Channel } from '../base/channel.ts';
 import type { WeightedSlot } from '../backend/step.ts';
+import { SequenceDrafter, type DrafterOptions } from '../engine/drafting/sequence-drafter.ts';
 import type { KvSpan } from '../engine/kv-cache.ts';
 import { isSampling } from '../engine/sampling/params.ts';
 import { isPlainGreedy, type Sampler } from '../engine/sampling/sampler.ts';
@@ -15,11 +16,16 @@ import type { Tokenizer } from '../text/tokenizer.ts';
 import type { FinishReason, GenerationEvent, GenerationRequest, PromptToken } from './request.ts';
 import { TextStream } from './text-stream.ts';
 
+/** How a request's tokens are guessed ahead. */
+export type RequestDrafting = Omit<DrafterOptions, 'sequence'>;
+
 export interface AcceptedRequest {
   readonly request: GenerationRequest;
   readonly promptIds: readonly number[];
   readonly maxNewTokens: number;
   readonly adapters: readonly WeightedSlot[];
+  /** Undefined drafts nothing. */
+  readonly drafting: RequestDrafting | undefined;
   readonly receivedAt: number;
   readonly signal: AbortSignal;
   /** Gives back what was taken for the request: its adapter's lease, its permit. */
@@ -81,8 +87,14 @@ export class RunningRequest {
       isPlainGreedy: isPlainGreedy(request.sampling),
       alternatives: request.alternatives,
       promptLogprobs: request.promptLogprobs,
+      maxNewTokens: this.#accepted.maxNewTokens,
     });
     return this.#sequence;
+  }
+
+  makeDrafter(sequence: Sequence): SequenceDrafter | undefined {
+    const { drafting } = this.#accepted;
+    return drafting && new SequenceDrafter({ ...drafting, sequence });
   }
 
   /** Takes a step's results and tells the caller. What was drafted behind the end is nobody's. */

@@ -4,6 +4,9 @@
  */
 
 import { LoraxError } from '../base/errors.ts';
+import type { StepSize } from '../engine/drafting/draft-planner.ts';
+import type { Drafting } from '../engine/drafting/drafting.ts';
+import type { SequenceDrafter } from '../engine/drafting/sequence-drafter.ts';
 import type { KvCache } from '../engine/kv-cache.ts';
 import type { Runner, StepResult, StepShare } from '../engine/runner.ts';
 import type { Sampler } from '../engine/sampling/sampler.ts';
@@ -30,14 +33,16 @@ export type StepMethod = 'prefill' | 'decode';
 
 export interface StepReport extends Omit<StepResult, 'advances'> {
   readonly method: StepMethod;
-  readonly rowCount: number;
   readonly sequenceCount: number;
   readonly totalMs: number;
   readonly emissionMs: number;
+  /** Learning from the step and running draft heads. */
+  readonly draftingMs: number;
 }
 
 export interface SchedulerParts {
   readonly runner: Runner;
+  readonly drafting: Drafting;
   readonly kv: KvCache;
   readonly limits: SchedulerLimits;
   readonly makeSampler: (params: SamplingParams) => Sampler;
@@ -47,6 +52,8 @@ export interface SchedulerParts {
 interface Running {
   readonly request: RunningRequest;
   readonly sequence: Sequence;
+  /** Undefined where nothing is drafted. */
+  readonly drafter: SequenceDrafter | undefined;
 }
 
 /** Queued requests with the parameters that their samplers need. */
@@ -122,33 +129,24 @@ export class Scheduler {
       const span = next && kv.take(next.request.cellCount);
       if (next === undefined || span === undefined) break;
       this.#queue.shift();
-      this.#running.push({ request: next.request, sequence: next.request.start(span, makeSampler(next.sampling)) });
+      const { request, sampling } = next;
+      const sequence = request.start(span, makeSampler(sampling));
+      this.#running.push({ request, sequence, drafter: request.makeDrafter(sequence) });
       admittedCount++;
     }
     if (admittedCount > 0) observer.onAdmit(admittedCount);
   }
 
   async #step(): Promise<void> {
-    const { runner, limits, observer } = this.#parts;
-    const begun = performance.now();
+    const { limits, observer } = this.#parts;
     const shares = planStep(
       this.#running.map(({ sequence }) => sequence),
       limits.maxBatchPrefillTokens,
     );
     const method = shares.some(({ sequence }) => sequence.isPrefilling) ? 'prefill' : 'decode';
     try {
-      const result = await runner.step(shares);
-      const stepped = performance.now();
-      this.#emit(shares, result);
+      observer.onStep({ method, ...(await this.#compute(shares)) });
       this.#lastFailure = undefined;
-      const { times, samplingMs } = result;
-      const rowCount = shares.reduce((sum, { tokenCount }) => sum + tokenCount, 0);
-      const ended = performance.now();
-      observer.onStep({
-        ...{ method, rowCount, sequenceCount: shares.length, times, samplingMs },
-        emissionMs: ended - stepped,
-        totalMs: ended - begun,
-      });
     } catch (error) {
       this.#lastFailure = error;
       observer.onStepFailure(method);
@@ -157,7 +155,52 @@ export class Scheduler {
     this.#leave();
   }
 
-  #emit(shares: readonly StepShare[], { advances }: StepResult): void {
+  async #compute(shares: readonly StepShare[]): Promise<Omit<StepReport, 'method'>> {
+    const { runner, drafting } = this.#parts;
+    const begun = performance.now();
+    const drafters = this.#drafters();
+    const proposing = shares.flatMap(({ sequence }) => (sequence.isPrefilling ? [] : (drafters.get(sequence) ?? [])));
+    drafting.propose(proposing, sizeOf(shares));
+    const keepHidden = [...drafters.values()].some(({ heads }) => heads !== undefined);
+    const { advances, ...result } = await runner.step(shares, { keepHidden });
+    const stepped = performance.now();
+    this.#emit(shares, advances);
+    const emitted = performance.now();
+    await this.#draft(shares, advances, { rowCount: result.rowCount, ms: stepped - begun });
+    const ended = performance.now();
+    return {
+      ...{ ...result, sequenceCount: shares.length },
+      emissionMs: emitted - stepped,
+      draftingMs: ended - emitted,
+      totalMs: ended - begun,
+    };
+  }
+
+  /** Learns from the step, and lets the heads of those that go on guess what comes next. */
+  async #draft(
+    shares: readonly StepShare[],
+    advances: StepResult['advances'],
+    { rowCount, ms }: { readonly rowCount: number; readonly ms: number },
+  ): Promise<void> {
+    const { drafting } = this.#parts;
+    const drafters = this.#drafters();
+    const advanced = shares.flatMap(({ sequence }, segment) => {
+      const advance = advances[segment]!;
+      const drafter = drafters.get(sequence);
+      if (drafter === undefined || advance instanceof Error || advance.chosen.length === 0) return [];
+      return [{ drafter, segment, advance }];
+    });
+    drafting.learn(advanced, rowCount, ms);
+    const isOver = new Map(this.#running.map(({ request, sequence }) => [sequence, request.isFinished]));
+    const goingOn = advanced.filter(({ drafter }) => isOver.get(drafter.sequence) === false);
+    await drafting.guess(goingOn, { rowCount: goingOn.length, tokenCount: goingOn.length });
+  }
+
+  #drafters(): ReadonlyMap<Sequence, SequenceDrafter> {
+    return new Map(this.#running.flatMap(({ sequence, drafter }) => (drafter ? [[sequence, drafter] as const] : [])));
+  }
+
+  #emit(shares: readonly StepShare[], advances: StepResult['advances']): void {
     const bySequence = new Map(this.#running.map(({ request, sequence }) => [sequence, request]));
     for (const [i, { sequence }] of shares.entries()) {
       const advance = advances[i]!;
@@ -172,6 +215,12 @@ export class Scheduler {
     for (const { request, sequence } of this.#running) if (request.isFinished) this.#parts.kv.give(sequence.span);
     this.#running = this.#running.filter(({ request }) => !request.isFinished);
   }
+}
+
+/** What the step would be without drafts. */
+function sizeOf(shares: readonly StepShare[]): StepSize {
+  const rowCount = shares.reduce((sum, { tokenCount }) => sum + tokenCount, 0);
+  return { rowCount, tokenCount: shares.filter(({ sequence }) => !sequence.isPrefilling).length };
 }
 
 /** A fault in making text of one row's token concerns that row alone. */

@@ -11,6 +11,7 @@ import type { Backend } from '../backend/backend.ts';
 import { GgmlBackend } from '../backend/ggml/ggml-backend.ts';
 import type { ServeOptions } from '../config/options.ts';
 import { BaseModel } from '../engine/base-model.ts';
+import { Drafting } from '../engine/drafting/drafting.ts';
 import { KvCache } from '../engine/kv-cache.ts';
 import { Runner } from '../engine/runner.ts';
 import { Sampler } from '../engine/sampling/sampler.ts';
@@ -92,6 +93,7 @@ async function assemble(backend: Backend, model: BaseModel, parts: EngineParts):
     tokenizer,
     eosTokenIds: new Set(eos),
     scheduler,
+    speculation: { heads: undefined, ngramTokens: options.speculativeTokens },
     adapters,
   });
   const dispose = async (): Promise<void> => {
@@ -142,6 +144,10 @@ function startScheduler(
   const scratch = new SamplingScratch(vocabSize);
   return new Scheduler({
     runner: new Runner(backend, model.decoder, kv),
+    drafting: new Drafting(backend, model.decoder, {
+      candidates: options.speculationCandidates,
+      mostRows: options.speculationMaxBatchSize ?? Infinity,
+    }),
     kv,
     limits: options,
     makeSampler: (params) => new Sampler(params, { vocabSize, watermark, scratch }),

@@ -9,6 +9,7 @@ import { join } from 'node:path';
 import { AdapterStore } from '../adapters/adapter-store.ts';
 import type { AdapterReference } from '../base/adapter-reference.ts';
 import { liveHandles } from '../base/handles.ts';
+import { Drafting } from '../engine/drafting/drafting.ts';
 import { Runner } from '../engine/runner.ts';
 import { GREEDY } from '../engine/sampling/params.ts';
 import { Sampler } from '../engine/sampling/sampler.ts';
@@ -35,6 +36,8 @@ export interface RequestSettingOptions extends Omit<SettingOptions, 'wrap'> {
   readonly maxResident?: number;
   readonly deviceBudgetBytes?: number;
   readonly hostCacheBytes?: number;
+  /** Tokens guessed by looking back; none unless told. */
+  readonly ngramTokens?: number;
   /** Stands between the engine and the tokenizer. */
   readonly wrapTokenizer?: (tokenizer: Tokenizer) => Tokenizer;
 }

@@ -2,9 +2,8 @@
 
 import type { DraftGraph, Value } from '../../backend/backend.ts';
 import type { MedusaHead } from './medusa-head.ts';
-import type { LogitsOf, MedusaModel } from './medusa-model.ts';
 
-export class MedusaV1 implements MedusaModel {
+export class MedusaV1 {
   readonly version = 1;
   readonly #heads: readonly MedusaHead[];
 
@@ -12,16 +11,13 @@ export class MedusaV1 implements MedusaModel {
     this.#heads = heads;
   }
 
+  /** Head k guesses the token k + 2 places after the row's own. */
   get headCount(): number {
     return this.#heads.length;
   }
 
-  /** Head after head, `[heads * rows, vocab]`: the base's output layer has no part in it. */
-  forward(graph: DraftGraph, x: Value, _logitsOf: LogitsOf): Value {
+  /** Logits, head after head: `[heads * rows, vocab]`. The base model's output layer has no part in it. */
+  logits(graph: DraftGraph, x: Value): Value {
     return graph.stack(this.#heads.map((head) => head.forward(graph, x)));
-  }
-
-  outputRow(row: number, head: number, rowCount: number): number {
-    return head * rowCount + row;
   }
 }

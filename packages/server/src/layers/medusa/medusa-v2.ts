@@ -1,10 +1,10 @@
-/** Draft heads of version 2: one block each, all in one product, and the base model's output layer. */
+/** Draft heads of version 2: one block each, all in one product, for the base model's output layer. */
 
 import type { DraftGraph, Projection, Value } from '../../backend/backend.ts';
-import type { LogitsOf, MedusaModel } from './medusa-model.ts';
 
-export class MedusaV2 implements MedusaModel {
+export class MedusaV2 {
   readonly version = 2;
+  /** Head k guesses the token k + 2 places after the row's own. */
   readonly headCount: number;
   /** The heads' weights one below the other, `[heads * hidden, hidden]`. */
   readonly #linear: Projection;
@@ -14,13 +14,9 @@ export class MedusaV2 implements MedusaModel {
     this.headCount = linear.outFeatures / linear.inFeatures;
   }
 
-  /** Row after row, `[rows * heads, vocab]`; a row's adapters of the output layer enter its heads too. */
-  forward(graph: DraftGraph, x: Value, logitsOf: LogitsOf): Value {
+  /** The heads' hidden states, row after row: `[rows * heads, hidden]`. A row's adapters are those of its heads too. */
+  states(graph: DraftGraph, x: Value): Value {
     const [y] = graph.linear(x, [this.#linear]);
-    return logitsOf(graph, graph.addToHeads(x, graph.silu(y!)));
-  }
-
-  outputRow(row: number, head: number): number {
-    return row * this.headCount + head;
+    return graph.addToHeads(x, graph.silu(y!));
   }
 }

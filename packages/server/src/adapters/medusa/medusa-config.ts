@@ -1,0 +1,63 @@
+/** A Medusa adapter's configuration: its `config.json`. Knows which heads there are, not their tensors. */
+
+import { z } from 'zod';
+import { shown } from '../../weights/file-fault.ts';
+import { parseJsonObject } from '../../weights/strict-json.ts';
+import type { TensorFile } from '../../weights/tensor-view.ts';
+import { adapterInvalid } from '../adapter-invalid.ts';
+import type { BaseCheck } from '../base-check.ts';
+import { MedusaWeights, type DraftableModel } from './medusa-weights.ts';
+
+/** More heads than anybody has trained; each costs a row of verification. */
+const MAX_HEADS = 32;
+const MAX_LAYERS = 16;
+
+const FIELDS = z.looseObject({
+  medusa_num_heads: z.int().min(1).max(MAX_HEADS),
+  medusa_num_layers: z.int().min(1).max(MAX_LAYERS).default(1),
+  version: z
+    .union([z.number(), z.string().regex(/^\d+(\.\d+)?$/)])
+    .transform(Number)
+    .default(1),
+  base_model_name_or_path: z.string().nullish(),
+});
+
+export class MedusaConfig {
+  /** For messages and reports. */
+  readonly adapterId: string;
+  readonly headCount: number;
+  /** Residual blocks of each head. */
+  readonly layerCount: number;
+  /** As the file says; which heads they are follows from their tensors. */
+  readonly version: number;
+  readonly baseModel: string | undefined;
+
+  private constructor(adapterId: string, fields: z.output<typeof FIELDS>) {
+    this.adapterId = adapterId;
+    this.headCount = fields.medusa_num_heads;
+    this.layerCount = fields.medusa_num_layers;
+    this.version = fields.version;
+    this.baseModel = fields.base_model_name_or_path ?? undefined;
+  }
+
+  /** Reads the bytes of a config.json. Throws ADAPTER_INVALID naming the field. */
+  static parse(bytes: Uint8Array, adapterId: string): MedusaConfig {
+    const parsed = FIELDS.safeParse(parseObject(bytes, adapterId));
+    if (parsed.success) return new MedusaConfig(adapterId, parsed.data);
+    const [issue] = parsed.error.issues;
+    throw adapterInvalid(adapterId, `config.json: \`${shown(issue!.path.join('.'))}\` ${issue!.message}`);
+  }
+
+  /** LoRAX's name for the step from tensor names to heads. */
+  mapWeightsForModel(tensors: TensorFile, model: DraftableModel, baseModel: BaseCheck): MedusaWeights {
+    return MedusaWeights.map(this, tensors, model, baseModel);
+  }
+}
+
+function parseObject(bytes: Uint8Array, adapterId: string): Record<string, unknown> {
+  try {
+    return parseJsonObject(bytes);
+  } catch (cause) {
+    throw adapterInvalid(adapterId, 'config.json is not a JSON object', { cause });
+  }
+}

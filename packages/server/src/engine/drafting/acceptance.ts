@@ -1,0 +1,34 @@
+/**
+ * How often guesses were right, learnt as steps go by: for every place ahead and every rank the share of right guesses
+ * among those whose predecessors were right. Knows nothing about costs.
+ */
+
+import type { Guesses } from './guesses.ts';
+
+/** Weight of the newest observation: what was learnt is forgotten over some fifty steps. */
+const RATE = 0.04;
+
+/** Before anything is known: hopeful, so that it is tried. */
+const FIRST_RATES = [0.6, 0.1, 0.05, 0.03];
+
+export class Acceptance {
+  /** `[place][rank]`. */
+  readonly #rates: number[][] = [];
+
+  /** Share of right guesses of this rank at this place, where all places before were right. */
+  rate(place: number, rank: number): number {
+    return this.#rates[place]?.[rank] ?? FIRST_RATES[rank] ?? 0;
+  }
+
+  /** Takes in what really followed: `truth[place]` as far as it is known. */
+  learn(guesses: Guesses, truth: readonly number[]): void {
+    for (let place = 0; place < Math.min(guesses.length, truth.length); place++) {
+      const ranked = guesses[place]!;
+      const right = ranked.indexOf(truth[place]!);
+      const rates = (this.#rates[place] ??= []);
+      for (let rank = 0; rank < ranked.length; rank++) {
+        rates[rank] = this.rate(place, rank) + RATE * (Number(rank === right) - this.rate(place, rank));
+      }
+    }
+  }
+}

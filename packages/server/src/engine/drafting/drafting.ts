@@ -1,0 +1,144 @@
+/**
+ * Drafting for all running sequences: what each step verifies, what is learnt from it, and whose heads guess next.
+ * Changes how many steps an answer takes, never the answer. Knows no requests.
+ */
+
+import { LRUCache } from 'lru-cache';
+import type { Backend, Forward } from '../../backend/backend.ts';
+import type { SequenceAdvance } from '../sequence.ts';
+import { Acceptance } from './acceptance.ts';
+import { BatchMedusaWeights, type HeadRow } from './batch-medusa-weights.ts';
+import { planDrafts, type PlannedStep, type StepSize } from './draft-planner.ts';
+import { DraftTree } from './draft-tree.ts';
+import type { Guesses } from './guesses.ts';
+import type { SequenceDrafter } from './sequence-drafter.ts';
+import { StepCost } from './step-cost.ts';
+
+/** Adapters and heads whose acceptance is remembered. */
+const MAX_KEYS = 1024;
+
+/** Steps after which heads that do not pay are asked once more; doubles while they still do not. */
+const FIRST_PROBE = 16;
+const LAST_PROBE = 512;
+
+export interface DraftingOptions {
+  /** Guesses per place; with 1 drafts are chains. */
+  readonly candidates: number;
+  /** Most rows of a step with drafts. */
+  readonly mostRows: number;
+}
+
+/** A sequence of the step that was computed, where its segment was and what it brought. */
+export interface AdvancedSequence {
+  readonly drafter: SequenceDrafter;
+  readonly segment: number;
+  readonly advance: SequenceAdvance;
+}
+
+/** What is known of the sequences with one key. */
+interface Experience {
+  readonly acceptance: Acceptance;
+  /** Steps until heads that did not pay are asked again, and how many that were the last time. */
+  untilProbe: number;
+  probeEvery: number;
+}
+
+export class Drafting {
+  readonly #backend: Pick<Backend, 'runDraft'>;
+  readonly #model: Forward;
+  readonly #options: DraftingOptions;
+  readonly #stepCost = new StepCost();
+  readonly #headCost = new StepCost();
+  readonly #experiences = new LRUCache<string, Experience>({ max: MAX_KEYS });
+
+  constructor(backend: Pick<Backend, 'runDraft'>, model: Forward, options: DraftingOptions) {
+    this.#backend = backend;
+    this.#model = model;
+    this.#options = options;
+  }
+
+  /** Gives the sequences, all past their prompts, their drafts for a step that is so large without any. */
+  propose(drafters: readonly SequenceDrafter[], step: StepSize): void {
+    for (const drafter of drafters) drafter.look();
+    const rooms = drafters.map((drafter) => ({
+      tree: new DraftTree(drafter.guesses, this.#experience(drafter).acceptance),
+      most: drafter.sequence.draftRoom,
+    }));
+    const counts = planDrafts(rooms, this.#planned(step, 0));
+    for (const [i, count] of counts.entries()) {
+      if (count > 0) drafters[i]!.sequence.propose(rooms[i]!.tree.draft(count));
+    }
+  }
+
+  /** Takes in what a step cost and brought. */
+  learn(advanced: readonly AdvancedSequence[], rowCount: number, ms: number): void {
+    this.#stepCost.learn(rowCount, ms);
+    for (const { drafter, advance } of advanced) {
+      const truth = advance.chosen.map(({ id }) => id);
+      this.#experience(drafter).acceptance.learn(drafter.guesses, truth);
+      drafter.forget();
+    }
+  }
+
+  /** Lets heads guess where that is likely to pay, or is to be tried again. */
+  async guess(advanced: readonly AdvancedSequence[], nextStep: StepSize): Promise<void> {
+    const withHeads = advanced.filter(({ drafter }) => drafter.heads !== undefined);
+    const wanted = this.#worthwhile(withHeads, nextStep);
+    if (wanted.length === 0) return;
+    const rows = wanted.map(({ drafter, segment, advance }): HeadRow => {
+      const { heads, sequence } = drafter;
+      return { heads: heads!, segment, output: advance.lastOutput, adapters: sequence.adapters };
+    });
+    const begun = performance.now();
+    const guesses = await new BatchMedusaWeights(rows).guess(this.#backend, this.#model, this.#options.candidates);
+    this.#headCost.learn(headRows(wanted), performance.now() - begun);
+    for (const [i, { drafter }] of wanted.entries()) drafter.take(guesses[i]!);
+  }
+
+  /** Plans the next step with guesses of which only the chances are known, and its heads paid for. */
+  #worthwhile(advanced: readonly AdvancedSequence[], nextStep: StepSize): AdvancedSequence[] {
+    const rooms = advanced.map(({ drafter }) => ({
+      tree: new DraftTree(this.#unknown(drafter), this.#experience(drafter).acceptance),
+      most: drafter.sequence.draftRoom,
+    }));
+    const overheadMs = advanced.length > 0 ? (this.#headCost.estimate(headRows(advanced)) ?? 0) : 0;
+    const counts = planDrafts(rooms, this.#planned(nextStep, overheadMs));
+    return advanced.filter(({ drafter }, i) => drafter.sequence.draftRoom > 0 && this.#pays(drafter, counts[i]! > 0));
+  }
+
+  /** Heads that do not pay are asked ever more seldom, all with one key together. */
+  #pays(drafter: SequenceDrafter, isPlanned: boolean): boolean {
+    const experience = this.#experience(drafter);
+    if (isPlanned) {
+      experience.probeEvery = FIRST_PROBE;
+      experience.untilProbe = FIRST_PROBE;
+      return true;
+    }
+    if (--experience.untilProbe > 0) return false;
+    experience.probeEvery = Math.min(LAST_PROBE, experience.probeEvery * 2);
+    experience.untilProbe = experience.probeEvery;
+    return true;
+  }
+
+  #unknown({ placeCount }: SequenceDrafter): Guesses {
+    const ranks = Array.from({ length: this.#options.candidates }, () => 0);
+    return Array.from({ length: placeCount }, () => ranks);
+  }
+
+  #planned(step: StepSize, overheadMs: number): PlannedStep {
+    return { ...step, mostRows: this.#options.mostRows, cost: this.#stepCost, overheadMs };
+  }
+
+  #experience({ key }: SequenceDrafter): Experience {
+    let known = this.#experiences.get(key);
+    if (known === undefined) {
+      known = { acceptance: new Acceptance(), untilProbe: FIRST_PROBE, probeEvery: FIRST_PROBE };
+      this.#experiences.set(key, known);
+    }
+    return known;
+  }
+}
+
+function headRows(advanced: readonly AdvancedSequence[]): number {
+  return advanced.reduce((sum, { drafter }) => sum + (drafter.heads?.headCount ?? 0), 0);
+}
