@@ -85,3 +85,19 @@ test('a sum of nothing is nothing', () => {
   assert.ok([...a, ...b].every(Number.isFinite));
   assert.ok(product({ inLen: 10, outLen: 12 }, { rank: 4, factor: 1, a, b }).every((value) => value === 0));
 });
+
+test('members that are nearly the same are no trouble', () => {
+  const shape = { inLen: 30, outLen: 20 };
+  const one = randomDelta(shape, 4, 1);
+  const near = { ...one, factor: -0.999, b: one.b.map((value, i) => value + (i % 3) * 1e-6) };
+  const whole = sumOf(shape, [one, near, one]);
+  const truncated = truncateSum([one, near, one], 12);
+  assert.ok(
+    distance(product(shape, { ...truncated, factor: 1 }), whole) <
+      1e-6 *
+        distance(
+          whole,
+          whole.map(() => 0),
+        ),
+  );
+});

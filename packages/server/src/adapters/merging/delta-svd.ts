@@ -3,7 +3,8 @@
  * The sum itself, `[out, in]`, is never formed: the factors side by side have it all, and are reduced by QR.
  */
 
-import { Matrix, QrDecomposition, SingularValueDecomposition } from 'ml-matrix';
+import { type Matrix, SingularValueDecomposition } from 'ml-matrix';
+import { orthogonalise } from './orthogonal-columns.ts';
 
 /** `factor * B A`. */
 export interface LowRankDelta {
@@ -25,44 +26,52 @@ export interface TruncatedDelta {
 
 /** Of at most `rank`, for the sum may have less. */
 export function truncateSum(deltas: readonly LowRankDelta[], rank: number): TruncatedDelta {
-  const right = reduce(sideBySide(deltas.map((delta) => matrix(delta.a, delta.rank).transpose())));
-  const left = reduce(
-    sideBySide(deltas.map(({ b, factor, ...delta }) => matrix(b, b.length / delta.rank).mul(factor))),
-  );
-  const core = left.r.mmul(right.r.transpose());
-  const svd = new SingularValueDecomposition(core, { autoTranspose: true });
-  const kept = Math.min(rank, core.rows, core.columns);
-  const u = left.q.mmul(svd.leftSingularVectors.subMatrix(0, core.rows - 1, 0, kept - 1));
-  const v = right.q.mmul(svd.rightSingularVectors.subMatrix(0, core.columns - 1, 0, kept - 1));
-  u.mulRowVector(svd.diagonal.slice(0, kept));
-  return { rank: kept, a: floats(v.transpose()), b: floats(u) };
+  const left = orthogonalise(deltas.flatMap(columnsOfB));
+  const right = orthogonalise(deltas.flatMap(rowsOfA));
+  const svd = new SingularValueDecomposition(left.r.mmul(right.r.transpose()));
+  const kept = Math.min(rank, left.q.length, left.q[0]?.length ?? 0, right.q[0]?.length ?? 0);
+  const u = svd.leftSingularVectors.mulRowVector(svd.diagonal);
+  const b = combine(left.q, u, kept);
+  const a = combine(right.q, svd.rightSingularVectors, kept);
+  return { rank: kept, a: joined(a), b: interleaved(b) };
 }
 
-/** Columns of an orthonormal `q` and what is left, `q r = tall`; a matrix that is not tall has nothing to reduce. */
-function reduce(tall: Matrix): { readonly q: Matrix; readonly r: Matrix } {
-  if (tall.rows <= tall.columns) return { q: Matrix.eye(tall.rows), r: tall };
-  const { orthogonalMatrix, upperTriangularMatrix } = new QrDecomposition(tall);
-  return { q: orthogonalMatrix, r: upperTriangularMatrix };
+function columnsOfB({ rank, factor, b }: LowRankDelta): Float64Array[] {
+  const column = (j: number): Float64Array =>
+    Float64Array.from({ length: b.length / rank }, (_, i) => factor * b[i * rank + j]!);
+  return Array.from({ length: rank }, (_, j) => column(j));
 }
 
-function sideBySide(matrices: readonly Matrix[]): Matrix {
-  const columns = matrices.reduce((sum, part) => sum + part.columns, 0);
-  const whole = Matrix.zeros(matrices[0]?.rows ?? 0, columns);
-  let column = 0;
-  for (const part of matrices) {
-    whole.setSubMatrix(part, 0, column);
-    column += part.columns;
+function rowsOfA({ rank, a }: LowRankDelta): Float64Array[] {
+  const width = a.length / rank;
+  return Array.from({ length: rank }, (_, i) => Float64Array.from(a.subarray(i * width, (i + 1) * width)));
+}
+
+/** The first `count` columns of `q coefficients`. */
+function combine(q: readonly Float64Array[], coefficients: Matrix, count: number): Float64Array[] {
+  return Array.from({ length: count }, (_, j) => {
+    const column = new Float64Array(q[0]?.length ?? 0);
+    for (const [k, direction] of q.entries()) {
+      const share = coefficients.get(k, j);
+      for (let at = 0; at < column.length; at++) column[at]! += share * direction[at]!;
+    }
+    return column;
+  });
+}
+
+/** Rows one after the other. */
+function joined(rows: readonly Float64Array[]): Float32Array {
+  const width = rows[0]?.length ?? 0;
+  const values = new Float32Array(rows.length * width);
+  for (const [i, row] of rows.entries()) values.set(row, i * width);
+  return values;
+}
+
+/** Columns side by side, row-major. */
+function interleaved(columns: readonly Float64Array[]): Float32Array {
+  const values = new Float32Array(columns.length * (columns[0]?.length ?? 0));
+  for (const [j, column] of columns.entries()) {
+    for (let i = 0; i < column.length; i++) values[i * columns.length + j] = column[i]!;
   }
-  return whole;
-}
-
-function matrix(values: Float32Array, rows: number): Matrix {
-  return Matrix.from1DArray(rows, values.length / rows, values);
-}
-
-function floats(source: Matrix): Float32Array {
-  const { rows, columns } = source;
-  const values = new Float32Array(rows * columns);
-  for (let row = 0; row < rows; row++) values.set(source.getRow(row), row * columns);
   return values;
 }
