@@ -51,6 +51,7 @@ export async function openBenchEngine(bench: BenchOptions, folder: string): Prom
     sources: openSources({ adapterRoot, hub: openHub({ cacheDir: bench.cache, offline: true }) }),
     progress: createProgress({ write: () => undefined }),
     observer: recorder,
+    signal: new AbortController().signal,
   });
   return { engine, recorder, options };
 }

@@ -16,11 +16,12 @@ import { loadGgml } from './backend/ggml/library.ts';
 import type { EngineDescription, LoadedEngine, RunningServer, StartDependencies } from './cli/composition.ts';
 import type { MemoryEstimate } from './serving/memory-estimate.ts';
 import type { ServeOptions } from './config/options.ts';
+import { defaultAdapter } from './serving/adapters.ts';
 import { openEngine, type Engine, type EngineObserver } from './serving/engine.ts';
-import { defaultAdapter, makeServing } from './serving/http.ts';
+import { makeServing } from './serving/http.ts';
 import { estimateModelMemory } from './serving/memory-estimate.ts';
 import { chooseThreads } from './serving/threads.ts';
-import { metricsObserver, watchEngine } from './serving/metrics-observer.ts';
+import { metricsObserver, tellMerge, watchEngine } from './serving/metrics-observer.ts';
 import { openHub, type ResolvedModel } from './sources/hub.ts';
 import { resolveModel } from './sources/model.ts';
 import { openPbase } from './sources/pbase.ts';
@@ -47,7 +48,8 @@ export async function startServer(options: ServeOptions, deps: StartDependencies
   const engine = await openWith(options, deps, { model, sources }, observer);
   try {
     watchEngine(metrics, engine);
-    const listedAdapters = await listAdapters(sources, deps.signal);
+    tellMerge(deps.log, engine);
+    const listedAdapters = options.mergeAdapterWeights ? [] : await listAdapters(sources, deps.signal);
     const serving = makeServing(engine, { options, version: VERSION, revision: model.revision, listedAdapters });
     await warmDefaultAdapter(engine, options, deps.signal);
     const app = createApp(serving, {
@@ -104,15 +106,17 @@ const SILENT: EngineObserver = {
   onStepFailure: () => undefined,
   onAdapterLoaded: () => undefined,
   onAdapterLoadFailed: () => undefined,
+  onAdapterEvicted: () => undefined,
 };
 
 function openWith(
   options: ServeOptions,
-  { progress }: StartDependencies,
+  { progress, signal }: StartDependencies,
   { model, sources }: Place,
   observer: EngineObserver,
 ): Promise<Engine> {
-  return openEngine({ options, modelId: modelName(options), folder: model.folder, sources, progress, observer });
+  const { folder } = model;
+  return openEngine({ options, modelId: modelName(options), folder, sources, progress, observer, signal });
 }
 
 async function findModel(

@@ -136,7 +136,7 @@ function keyOf({ id, source }: NamedAdapter): string {
 }
 
 /** A source answers in its own spelling, and leaves out the `@revision` by which callers tell one place from another. */
-function askedId(reference: AdapterReference, location: AdapterLocation): string {
+export function askedId(reference: AdapterReference, location: AdapterLocation): string {
   const revisionAt = reference.id.lastIndexOf('@');
   const hasRevision = revisionAt > 0 && reference.id.slice(0, revisionAt) === location.id;
   return hasRevision ? reference.id : location.id;

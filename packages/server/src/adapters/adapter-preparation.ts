@@ -204,7 +204,7 @@ export class AdapterPreparation {
 }
 
 /** What users see of a report: ranks, ascending, and which modules. */
-function partsOf({ modules }: LoadReport): Pick<AdapterFacts, 'ranks' | 'targets'> {
+export function partsOf({ modules }: LoadReport): Pick<AdapterFacts, 'ranks' | 'targets'> {
   const ranks = modules.flatMap(({ rank }) => rank ?? []);
   const targets = modules.map(({ path }) => path.slice(path.lastIndexOf('.') + 1));
   return { ranks: [...new Set(ranks)].toSorted((a, b) => a - b), targets: [...new Set(targets)] };

@@ -30,7 +30,9 @@ export function adapterReference(c: Context, fields: AdapterFields, serving: Ser
     throw invalidField('merged_adapters', 'must not be set where `adapter_id` or `model` names an adapter');
   }
   if (id === '') return serving.defaultAdapter;
-  return id === BASE_MODEL ? undefined : named(id);
+  if (id !== BASE_MODEL) return named(id);
+  if (serving.hasBareBase) return undefined;
+  throw invalidField('adapter_id', `is \`${BASE_MODEL}\`; --merge-adapter-weights serves no bare base`);
 }
 
 /** A name that the adapter API gave, or else an id. Who names a source means an id in it. */

@@ -86,6 +86,8 @@ export interface Serving {
   readonly limits: ServingLimits;
   readonly model: ServedModel;
   readonly defaultAdapterSource: AdapterSource;
+  /** False where an adapter was merged into the base: what the bare one would answer nobody can tell then. */
+  readonly hasBareBase: boolean;
   /** For requests that name no adapter; undefined is the base. */
   readonly defaultAdapter: AdapterReference | undefined;
   /** The body of `/info`. */

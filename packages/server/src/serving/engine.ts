@@ -4,8 +4,8 @@
  */
 
 import { freemem } from 'node:os';
-import { AdapterLoader } from '../adapters/adapter-loader.ts';
-import { AdapterStore, type AdapterNotice } from '../adapters/adapter-store.ts';
+import type { AdapterNotice, AdapterObserver, AdapterStore } from '../adapters/adapter-store.ts';
+import type { BaseMerge, MergedBase } from '../adapters/merged-base.ts';
 import type { ResidentAdapter } from '../adapters/residency-table.ts';
 import type { Backend } from '../backend/backend.ts';
 import { GgmlBackend } from '../backend/ggml/ggml-backend.ts';
@@ -20,17 +20,13 @@ import { eosTokenIds } from '../models/registry.ts';
 import { Intake } from '../scheduler/intake.ts';
 import { Scheduler, type SchedulerObserver } from '../scheduler/scheduler.ts';
 import type { Generator } from '../scheduler/request.ts';
-import { AccessCheck } from '../sources/access.ts';
-import { findBaseConfig } from '../sources/base-config.ts';
-import type { Sources } from '../sources/source.ts';
 import type { Progress } from '../telemetry/progress.ts';
 import { openTokenizer } from '../text/hf-tokenizer.ts';
 import type { Tokenizer } from '../text/tokenizer.ts';
+import { openAdapterStore, readMerge, type AdapterParts } from './adapters.ts';
 import { chooseThreads } from './threads.ts';
 import { openModelTensors } from '../weights/tensor-folder.ts';
 import { deriveLimits, kvBytesPerToken, kvShape, kvTypes, type DerivedLimits } from './limits.ts';
-
-const MS_PER_SECOND = 1000;
 
 export interface EngineObserver extends SchedulerObserver {
   onAdapterLoaded(adapter: AdapterNotice, durationMs: number): void;
@@ -38,14 +34,11 @@ export interface EngineObserver extends SchedulerObserver {
   onAdapterEvicted(adapter: ResidentAdapter): void;
 }
 
-export interface EngineParts {
-  readonly options: ServeOptions;
-  readonly modelId: string;
-  /** The model's folder on this machine. */
-  readonly folder: string;
-  readonly sources: Sources;
+export interface EngineParts extends AdapterParts {
   readonly progress: Progress;
   readonly observer: EngineObserver;
+  /** Ends the start. */
+  readonly signal: AbortSignal;
 }
 
 export interface Engine {
@@ -54,7 +47,8 @@ export interface Engine {
   readonly tokenizer: Tokenizer;
   readonly limits: DerivedLimits;
   readonly kv: KvCache;
-  readonly adapters: AdapterStore;
+  /** The latter where --merge-adapter-weights is given. */
+  readonly adapters: AdapterStore | MergedBase;
   readonly scheduler: Scheduler;
   readonly generator: Generator;
   /** Finishes what is in hand, then frees everything in the order of dependence. */
@@ -66,17 +60,26 @@ export async function openEngine(parts: EngineParts): Promise<Engine> {
   const { ggmlPath: path, matmulPrecision: precision } = options;
   const threads = chooseThreads(options.threads, options.cores, modelBytes(folder));
   const backend: Backend = new GgmlBackend({ path, threads: threads.value, precision });
-  const model = await loadModel(backend, parts);
+  let merge: BaseMerge | undefined;
+  let model: BaseModel | undefined;
   try {
-    return await assemble(backend, model, parts);
+    if (options.mergeAdapterWeights) merge = await readMerge(backend, parts, parts.signal);
+    model = await loadModel(backend, merge, parts);
+    return await assemble(backend, model, merge?.adapters, parts);
   } catch (error) {
+    await merge?.adapters.dispose();
     backend.dispose();
-    model.dispose();
+    model?.dispose();
     throw error;
   }
 }
 
-async function assemble(backend: Backend, model: BaseModel, parts: EngineParts): Promise<Engine> {
+async function assemble(
+  backend: Backend,
+  model: BaseModel,
+  merged: MergedBase | undefined,
+  parts: EngineParts,
+): Promise<Engine> {
   const { options, modelId, folder } = parts;
   const tokenizer = await openTokenizer(folder, chatTemplateOption(options));
   const eos = await eosTokenIds(modelId, folder, model.description.config, tokenizer.eosTokenIds);
@@ -85,7 +88,7 @@ async function assemble(backend: Backend, model: BaseModel, parts: EngineParts):
   const freeBytes = freemem();
   const limits = deriveLimits(options, config.max_position_embeddings, kvBytesPerToken(decoder, types), freeBytes);
   const kv = new KvCache(backend.createKvStore(kvShape(decoder, types, limits.maxBatchTotalTokens)));
-  const adapters = openAdapterStore(backend, model, parts, freeBytes);
+  const adapters = merged ?? openAdapterStore(backend, model, parts, freeBytes, adapterObserver(parts.observer));
   const scheduler = startScheduler(backend, model, kv, parts);
   const { maxConcurrentRequests } = options;
   const generator = new Intake({
@@ -107,30 +110,12 @@ async function assemble(backend: Backend, model: BaseModel, parts: EngineParts):
   return { backend, model, tokenizer, limits, kv, adapters, scheduler, generator, dispose };
 }
 
-function openAdapterStore(backend: Backend, model: BaseModel, parts: EngineParts, freeBytes: number): AdapterStore {
-  const { options, folder, sources, observer } = parts;
-  const { architecture, decoder } = model.description;
-  const places = { servedFolder: folder, cacheDir: options.huggingfaceHubCache };
-  const loader = new AdapterLoader(backend, {
-    id: model.id,
-    architecture,
-    layerCount: decoder.layerCount,
-    places: model.places,
-    resolveBase: (name) => findBaseConfig(name, places),
-  });
-  return new AdapterStore({
-    access: new AccessCheck(sources, { cacheMs: options.authCacheS * MS_PER_SECOND, onError: options.authOnError }),
-    loader,
-    baseIdentity: `${model.id} ${model.dtype}`,
-    maxResident: options.maxActiveAdapters,
-    deviceBudgetBytes: Math.floor(freeBytes * options.adapterMemoryFraction),
-    hostCacheBytes: options.adapterHostCacheBytes,
-    observer: {
-      onLoaded: (adapter, durationMs) => observer.onAdapterLoaded(adapter, durationMs),
-      onLoadFailed: () => observer.onAdapterLoadFailed(),
-      onEvicted: (adapter) => observer.onAdapterEvicted(adapter),
-    },
-  });
+function adapterObserver(observer: EngineObserver): AdapterObserver {
+  return {
+    onLoaded: (adapter, durationMs) => observer.onAdapterLoaded(adapter, durationMs),
+    onLoadFailed: () => observer.onAdapterLoadFailed(),
+    onEvicted: (adapter) => observer.onAdapterEvicted(adapter),
+  };
 }
 
 function startScheduler(
@@ -161,7 +146,11 @@ function modelBytes(folder: string): number {
   return file.byteLength;
 }
 
-async function loadModel(backend: Backend, { options, modelId, folder, progress }: EngineParts): Promise<BaseModel> {
+async function loadModel(
+  backend: Backend,
+  merge: BaseMerge | undefined,
+  { options, modelId, folder, progress }: EngineParts,
+): Promise<BaseModel> {
   let bar: ReturnType<Progress['start']> | undefined;
   let shownBytes = 0;
   try {
@@ -169,15 +158,13 @@ async function loadModel(backend: Backend, { options, modelId, folder, progress 
       modelId,
       folder,
       dtype: options.dtype,
+      merged: merge?.factors,
       onProgress: (loadedBytes, totalBytes) => {
         bar ??= progress.start(`loading ${modelId}`, totalBytes);
         bar.advance(loadedBytes - shownBytes);
         shownBytes = loadedBytes;
       },
     });
-  } catch (error) {
-    backend.dispose();
-    throw error;
   } finally {
     bar?.done();
   }

@@ -1,11 +1,12 @@
 /** The engine as the HTTP layer sees it: limits, model facts, adapters to list, health. Knows no routes. */
 
+import { MergedBase } from '../adapters/merged-base.ts';
 import { LoraxError } from '../base/errors.ts';
 import type { Serving, ServedAdapter } from '../api/serving.ts';
 import type { ServeOptions } from '../config/options.ts';
 import { GREEDY } from '../engine/sampling/params.ts';
-import type { AdapterReference } from '../base/adapter-reference.ts';
 import type { GenerationRequest } from '../scheduler/request.ts';
+import { defaultAdapter } from './adapters.ts';
 import type { Engine } from './engine.ts';
 
 /** The body limit of LoRAX's HTTP framework. */
@@ -48,6 +49,7 @@ export function makeServing(engine: Engine, facts: ServingFacts): Serving {
       createdAt,
     },
     defaultAdapterSource: options.defaultAdapterSource,
+    hasBareBase: mergedAdapter(engine) === undefined,
     defaultAdapter: defaultAdapter(options),
     info: () => serverInfo(engine, facts),
     listAdapters: () => withGenerations(engine, facts.listedAdapters),
@@ -79,9 +81,11 @@ const PROBE: GenerationRequest = {
   alternatives: 0,
 };
 
-/** The adapter of `--adapter-id`. */
-export function defaultAdapter({ adapterId, adapterSource }: ServeOptions): AdapterReference | undefined {
-  return adapterId === undefined ? undefined : { id: adapterId, source: adapterSource };
+/** The adapter that --merge-adapter-weights made part of the base. */
+function mergedAdapter({ adapters }: Pick<Engine, 'adapters'>): ServedAdapter | undefined {
+  if (!(adapters instanceof MergedBase)) return undefined;
+  const { id, source } = adapters.status;
+  return { id, source, generation: adapters.generation };
 }
 
 /** Listed adapters with what is resident: those that were loaded by name only are listed too. */
@@ -95,10 +99,8 @@ function withGenerations(engine: Engine, listed: readonly ServedAdapter[]): Serv
 }
 
 /** LoRAX's fields (spec section 1.9), as far as this server has them, and what it has beyond. */
-function serverInfo(
-  { model, limits, backend }: Engine,
-  { options, version, revision }: ServingFacts,
-): Record<string, unknown> {
+function serverInfo(engine: Engine, { options, version, revision }: ServingFacts): Record<string, unknown> {
+  const { model, limits, backend } = engine;
   return {
     model_id: model.id,
     model_sha: revision ?? null,
@@ -115,6 +117,7 @@ function serverInfo(
     max_batch_total_tokens: limits.maxBatchTotalTokens,
     max_batch_size: options.maxBatchSize,
     max_active_adapters: options.maxActiveAdapters,
+    merged_adapter: mergedAdapter(engine) ?? null,
     library: backend.description.library,
     device: backend.description.device,
     threads: backend.description.threads,

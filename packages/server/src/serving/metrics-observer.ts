@@ -1,5 +1,6 @@
 /** Feeds what the engine tells about itself into the metrics, and each adapter's load report into the log. */
 
+import { MergedBase } from '../adapters/merged-base.ts';
 import type { Logger } from '../telemetry/log.ts';
 import type { Metrics } from '../telemetry/metrics.ts';
 import type { Engine, EngineObserver } from './engine.ts';
@@ -30,6 +31,14 @@ export function metricsObserver(metrics: Metrics, log: Logger): EngineObserver {
       log.debug({ generation, byteLength: slot.byteLength }, 'adapter left the device');
     },
   };
+}
+
+/** The adapter of --merge-adapter-weights is loaded with the base, before anybody observes. */
+export function tellMerge(log: Logger, { adapters }: Pick<Engine, 'adapters'>): void {
+  if (!(adapters instanceof MergedBase)) return;
+  const { id, source, generation, report } = adapters.status;
+  log.info({ id, source, generation, base: report?.baseModel.verdict }, 'adapter merged into the base');
+  log.debug({ generation, report }, 'load report');
 }
 
 /** Gauges are read when they are asked for, so that steps do not pay for them. */

@@ -154,6 +154,7 @@ export function fakeServing(overrides: Partial<Serving> = {}): FakeServing {
     limits: FAKE_LIMITS,
     model: { id: 'demo/base', dtype: 'bfloat16', device: 'cpu', type: 'llama', createdAt: 1_700_000_000 },
     defaultAdapterSource: 'local',
+    hasBareBase: true,
     defaultAdapter: undefined,
     info: () => ({ model_id: 'demo/base', max_total_tokens: FAKE_LIMITS.maxTotalTokens }),
     listAdapters: () => [{ id: 'org/poet', source: 'local', generation: 'abc123', createdAt: 1_700_000_100 }],
