@@ -5,13 +5,11 @@
 
 import { LoraxError } from '../base/errors.ts';
 import { DEFAULT_RETRIES, type RetryPolicy } from './retry.ts';
-import { type S3Name, S3Folders } from './s3-folders.ts';
+import { type S3Name, S3Folders, type S3FoldersOptions } from './s3-folders.ts';
 import { parseS3Id, type S3Defaults, s3IdOf } from './s3-place.ts';
-import type { S3Connection } from './s3-reader.ts';
 import type { AdapterLocation, LocateOptions, Source } from './source.ts';
 
-export interface S3Options extends S3Connection, S3Defaults {
-  readonly cacheDir: string;
+export interface S3Options extends Omit<S3FoldersOptions, 'retries'>, S3Defaults {
   readonly retries?: RetryPolicy;
 }
 

@@ -1,11 +1,12 @@
 /** What the sources `s3` and `pbase` must do over any S3 server: the suite of all sources, and what S3 alone can bring about. */
 
 import assert from 'node:assert/strict';
-import { readFileSync, readdirSync } from 'node:fs';
+import { existsSync, readFileSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { type TestContext, describe, it } from 'node:test';
 
 import { LoraxError } from '../../base/errors.ts';
+import { DiskCache } from '../disk-cache.ts';
 import type { Source } from '../source.ts';
 import { type Found, describeSource, resolveWith } from './conformance.ts';
 import { PbaseSetting } from './pbase-setting.ts';
@@ -71,6 +72,27 @@ export function describeS3(start: () => Promise<S3Backend>): void {
       const { folder } = await resolve(setting.open(), 'lorax-pages/a');
       assert.deepEqual(readdirSync(folder).toSorted(), ['adapter_config.json', WEIGHTS]);
       assert.ok(setting.proxy.seen.some((line) => line.includes('continuation-token=')));
+    });
+
+    it('takes its place in the disk cache, and gives it up for others', async (context) => {
+      const setting = await setUp(context);
+      const budgetBytes = 5000;
+      const disk = await DiskCache.open({ cacheDir: setting.cacheDir, budgetBytes });
+      const source = setting.open({ disk });
+      const sizes = { a: 3000, b: 3000, c: 5000 };
+      for (const [name, sizeBytes] of Object.entries(sizes)) {
+        await setting.publish(`lorax-disk/${name}`, adapterWith(name.repeat(sizeBytes)));
+      }
+      const first = await resolve(source, 'lorax-disk/a');
+      assert.equal(first.byteLength, disk.totalBytes);
+      const second = await resolve(source, 'lorax-disk/b');
+      await disk.settled();
+      assert.ok(!existsSync(first.folder) && existsSync(second.folder));
+      assert.deepEqual(
+        disk.snapshots().map(({ id, byteLength }) => [id, byteLength]),
+        [['lorax-disk/b', second.byteLength]],
+      );
+      assert.equal((await thrownBy(resolve(source, 'lorax-disk/c'))).code, 'ADAPTER_TOO_LARGE');
     });
 
     it('brings what lies right under the prefix, and of that what an adapter is made of', async (context) => {
