@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { mkdtempSync, mkdirSync, rmSync } from 'node:fs';
+import { mkdtempSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { homedir, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
@@ -65,12 +65,22 @@ test('credentials need origins by name', () => {
 
 test("the cache folder is where the Hub's other clients have it", () => {
   const folder = (env: Record<string, string>) => options(['--demo'], env).huggingfaceHubCache;
-  const all = { HUGGINGFACE_HUB_CACHE: '/1', HF_HUB_CACHE: '/2', HF_HOME: '/3', XDG_CACHE_HOME: '/4' };
+  const all = { HF_HUB_CACHE: '/1', HUGGINGFACE_HUB_CACHE: '/2', HF_HOME: '/3', XDG_CACHE_HOME: '/4' };
   assert.equal(folder(all), '/1');
-  assert.equal(folder({ ...all, HUGGINGFACE_HUB_CACHE: '' }), '/2');
+  assert.equal(folder({ ...all, HF_HUB_CACHE: '' }), '/2');
   assert.equal(folder({ HF_HOME: '/3', XDG_CACHE_HOME: '/4' }), join('/3', 'hub'));
   assert.equal(folder({ XDG_CACHE_HOME: '/4' }), join('/4', 'huggingface', 'hub'));
   assert.equal(folder({}), join(homedir(), '.cache', 'huggingface', 'hub'));
+  assert.equal(options(['--demo', '--huggingface-hub-cache', '/0'], all).huggingfaceHubCache, '/0');
+});
+
+test('a home folder and variables in the paths of the Hub mean what Python takes them for', () => {
+  const folder = (HF_HOME: string) => options(['--demo'], { HF_HOME, DISK: '/disk' }).huggingfaceHubCache;
+  assert.equal(folder('~/hf'), join(homedir(), 'hf', 'hub'));
+  assert.equal(folder('~'), join(homedir(), 'hub'));
+  assert.equal(folder('$DISK/hf'), '/disk/hf/hub');
+  assert.equal(folder('${DISK}/hf'), '/disk/hf/hub');
+  assert.equal(folder('/x/~/$UNKNOWN'), '/x/~/$UNKNOWN/hub');
 });
 
 test('threads stay as asked, beside the cores allowed with their reason', () => {
@@ -81,12 +91,35 @@ test('threads stay as asked, beside the cores allowed with their reason', () => 
 
 test('what the environment says about the Hub is taken over, and a token only from there', () => {
   const hub = (env: Record<string, string>) => {
-    const { hubEndpoint, hubOffline, hubToken } = options(['--demo'], env);
+    const { hubEndpoint, hubOffline, hubToken } = options(['--demo'], { HF_TOKEN_PATH: '/no/such/file', ...env });
     return [hubEndpoint, hubOffline, hubToken];
   };
   assert.deepEqual(hub({}), [undefined, false, undefined]);
   assert.deepEqual(hub({ HF_ENDPOINT: '', HF_HUB_OFFLINE: '', HF_TOKEN: '' }), [undefined, false, undefined]);
   assert.deepEqual(hub({ HF_ENDPOINT: 'http://h', HF_HUB_OFFLINE: '1', HF_TOKEN: 't' }), ['http://h', true, 't']);
   assert.deepEqual(hub({ HF_API_TOKEN: 'a', HUGGING_FACE_HUB_TOKEN: 'b' }), [undefined, false, 'b']);
+  assert.deepEqual(hub({ TRANSFORMERS_OFFLINE: '1' }), [undefined, true, undefined]);
   assert.throws(() => hub({ HF_HUB_OFFLINE: 'maybe' }), { message: /^option HF_HUB_OFFLINE \(environment\): / });
+});
+
+test("the token that the Hub's own command left in a file counts where no variable has one", (context) => {
+  const home = mkdtempSync(join(tmpdir(), 'lorax-config-'));
+  context.after(() => rmSync(home, { recursive: true }));
+  const token = (env: Record<string, string>) => options(['--demo'], { HF_HOME: home, ...env }).hubToken;
+  assert.equal(token({}), undefined);
+  writeFileSync(join(home, 'token'), ' hf_file\r\n');
+  writeFileSync(join(home, 'other'), 'hf_other');
+  writeFileSync(join(home, 'empty'), '\n');
+  assert.equal(token({}), 'hf_file');
+  assert.equal(token({ HF_TOKEN: 'hf_env' }), 'hf_env');
+  assert.equal(token({ HF_TOKEN_PATH: join(home, 'other') }), 'hf_other');
+  assert.equal(token({ HF_TOKEN_PATH: join(home, 'empty') }), undefined);
+  assert.equal(token({ HF_TOKEN_PATH: join(home, 'missing') }), undefined);
+  assert.throws(() => token({ HF_TOKEN_PATH: home }), { message: /^option HF_TOKEN_PATH \(environment\): / });
+});
+
+test("the operator's token is for requests without one only where the operator says so", () => {
+  const isShared = (word: string) => options(['--demo'], { LORAX_USE_GLOBAL_HF_TOKEN: word }).hubTokenShared;
+  assert.deepEqual(['', '0', 'false', '1', 'true'].map(isShared), [false, false, false, true, true]);
+  assert.throws(() => isShared('perhaps'), { message: /^option LORAX_USE_GLOBAL_HF_TOKEN \(environment\): / });
 });

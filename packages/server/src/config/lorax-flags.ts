@@ -85,7 +85,6 @@ export const LORAX_FLAGS: Readonly<Record<string, LoraxFlag>> = {
 export const LORAX_ENVIRONMENT: Readonly<Record<string, LoraxFlag>> = {
   ROPE_SCALING: refused('value', "the model's config.json alone says how positions are scaled"),
   ROPE_FACTOR: refused('value', "the model's config.json alone says how positions are scaled"),
-  LORAX_USE_GLOBAL_HF_TOKEN: ignored('switch', "adapters are fetched with their callers' tokens alone"),
   REQUEST_LOGGER_URL: ignored('value', 'requests are not sent to anybody'),
   LORAX_PROFILER_DIR: ignored('value', 'there is no CUDA profile to write'),
 };

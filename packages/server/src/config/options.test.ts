@@ -69,6 +69,15 @@ const rejects = (args: string[], env: Record<string, string>, name: string) =>
 for (const key of KEYS) {
   const [good, other, bad] = SAMPLES[key];
   const [flag, env] = [flagOf(key), envOf(key)];
+  const row: OptionSpec = OPTIONS[key];
+
+  if (row.env === false) {
+    test(`${flag} is read from the command line alone`, () => {
+      assert.deepEqual(readGiven([flag, good], { [env]: other })[key], parse(key, good));
+      assert.deepEqual(readGiven([], { [env]: other })[key], readGiven([])[key]);
+    });
+    continue;
+  }
 
   test(`${flag} wins over ${env}, and that over the default`, () => {
     assert.notDeepEqual(parse(key, good), parse(key, other));

@@ -49,9 +49,12 @@ export const OPTIONS = {
   },
   huggingfaceHubCache: {
     ...path('DIR'),
-    derived: 'HF_HUB_CACHE, HF_HOME/hub, XDG_CACHE_HOME/huggingface/hub or ~/.cache/huggingface/hub',
+    derived:
+      'HF_HUB_CACHE, HUGGINGFACE_HUB_CACHE, HF_HOME/hub, XDG_CACHE_HOME/huggingface/hub or ~/.cache/huggingface/hub',
     group: 'Model',
     help: 'Folder of downloaded models, in the layout that the Python tools share',
+    // The variable of this name is not the strongest of those that Python reads.
+    env: false,
   },
 
   adapterId: {
