@@ -25,7 +25,8 @@ import type {
 import { Scheduler, type SchedulerLimits, type StepMethod, type StepReport } from '../scheduler/scheduler.ts';
 import { openSources } from '../sources/registry.ts';
 import type { ResolvedFolder, Source } from '../sources/source.ts';
-import { openTokenizer } from '../text/hf-tokenizer.ts';
+import { openAdapterTokenizer } from '../text/adapter-tokenizer.ts';
+import { type BaseTokenizer, openTokenizer } from '../text/hf-tokenizer.ts';
 import type { Tokenizer } from '../text/tokenizer.ts';
 import { Setting, type SettingOptions } from './setting.ts';
 import { EOS } from './tiny-model.ts';
@@ -76,7 +77,12 @@ export class RequestSetting {
   failedLoads = 0;
   evictionCount = 0;
 
-  private constructor(engine: Setting, backend: WatchedBackend, tokenizer: Tokenizer, options: RequestSettingOptions) {
+  private constructor(
+    engine: Setting,
+    backend: WatchedBackend,
+    { opened, tokenizer }: { readonly opened: BaseTokenizer; readonly tokenizer: Tokenizer },
+    options: RequestSettingOptions,
+  ) {
     this.engine = engine;
     this.backend = backend;
     this.tokenizer = tokenizer;
@@ -92,7 +98,7 @@ export class RequestSetting {
           return sources[reference.source].locate(reference.id, { signal });
         },
       },
-      loader: engine.loader,
+      loader: engine.loaderWith((folder, id) => openAdapterTokenizer(folder, id, { tokenizer: opened, vocabSize })),
       baseIdentity: 'tiny float32',
       maxResident: options.maxResident ?? 8,
       deviceBudgetBytes: options.deviceBudgetBytes ?? 1 << 30,
@@ -138,7 +144,7 @@ export class RequestSetting {
     const engine = await Setting.open({ ...options, wrap });
     const opened = await openTokenizer(join(engine.root, 'model'));
     const tokenizer = options.wrapTokenizer ? options.wrapTokenizer(opened) : opened;
-    return new RequestSetting(engine, watched!, tokenizer, options);
+    return new RequestSetting(engine, watched!, { opened, tokenizer }, options);
   }
 
   generate(

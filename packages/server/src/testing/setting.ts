@@ -6,7 +6,7 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { AdapterLoader, type LoadedAdapter } from '../adapters/adapter-loader.ts';
+import { AdapterLoader, type LoadedAdapter, type OpenTokenizer } from '../adapters/adapter-loader.ts';
 import type { Backend } from '../backend/backend.ts';
 import type { KvDtype } from '../backend/kv.ts';
 import { oneSlot, type StepSegment } from '../backend/step.ts';
@@ -53,16 +53,20 @@ export class Setting {
     this.backend = backend;
     this.model = model;
     this.kv = kv;
-    const { architecture, decoder } = model.description;
+    this.loader = this.loaderWith(async () => undefined);
+  }
+
+  /** One that reads adapters' tokenizers too. */
+  loaderWith(openTokenizer: OpenTokenizer): AdapterLoader {
+    const { description, places } = this.model;
+    const { architecture, decoder } = description;
     const { layerCount } = decoder;
     const resolveBase = async (): Promise<undefined> => undefined;
-    this.loader = new AdapterLoader(backend, {
-      id: 'tiny',
-      architecture,
-      layerCount,
-      places: model.places,
-      resolveBase,
-    });
+    return new AdapterLoader(
+      this.backend,
+      { id: 'tiny', architecture, layerCount, places, resolveBase },
+      openTokenizer,
+    );
   }
 
   static async open(options: SettingOptions = {}): Promise<Setting> {
