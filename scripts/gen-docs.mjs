@@ -27,13 +27,13 @@ function flagText(key, spec) {
   return code(`${spec.short === undefined ? '' : `${spec.short}, `}${flagOf(key)} ${value}`.replace('\\|', '|'));
 }
 
-function optionRow([key, spec]) {
+function optionRow(key, spec, hasEnv) {
   const choices = spec.choices === undefined ? '' : `: ${spec.choices.map(code).join(', ')}`;
   const repeat = spec.repeatable ? '. May be given several times' : '';
   const fallback = defaultText(spec) ?? '';
   return [
     flagText(key, spec),
-    ...(spec.env === false ? [] : [code(envOf(key))]),
+    ...(hasEnv ? [spec.env === false ? '' : code(envOf(key))] : []),
     fallback,
     spec.help + choices + repeat,
   ];
@@ -43,7 +43,9 @@ function groups(options, header) {
   const entries = Object.entries(options);
   const names = [...new Set(entries.map(([, spec]) => spec.group))];
   return names.map((name) => {
-    const rows = entries.filter(([, spec]) => spec.group === name).map(optionRow);
+    const rows = entries
+      .filter(([, spec]) => spec.group === name)
+      .map(([key, spec]) => optionRow(key, spec, header.includes('environment')));
     return `### ${name}\n\n${table(header, rows)}`;
   });
 }
@@ -73,7 +75,10 @@ function optionsPage() {
     '### From the environment alone',
     table(
       ['environment', 'meaning'],
-      Object.entries({ ...HUB_VARIABLES, ...S3_VARIABLES, ...PBASE_VARIABLES }).map(([name, help]) => [code(name), help]),
+      Object.entries({ ...HUB_VARIABLES, ...S3_VARIABLES, ...PBASE_VARIABLES }).map(([name, help]) => [
+        code(name),
+        help,
+      ]),
     ),
     '## `lorax generate` alone',
     ...groups(GENERATE_OPTIONS, ['flag', 'default', 'meaning']),
