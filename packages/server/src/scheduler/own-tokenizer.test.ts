@@ -22,6 +22,7 @@ describe('a request to an adapter with a tokenizer of its own', () => {
   after(() => setting.dispose());
   afterEach(() => {
     setting.backend.nextToken = () => undefined;
+    setting.backend.beforeStep = () => undefined;
   });
 
   function adapterWith(files: Readonly<Record<string, string>>): NonNullable<GenerationRequest['adapter']> {
@@ -60,11 +61,15 @@ describe('a request to an adapter with a tokenizer of its own', () => {
       alone.push(await setting.answer({ ...asked[index], prompt: { text }, maxNewTokens: 12 }));
     }
     setting.backend.steps.length = 0;
+    let begin = (): void => undefined;
+    const allAccepted = new Promise<void>((resolve) => (begin = resolve));
+    setting.backend.beforeStep = () => allAccepted;
     const generations = await Promise.all(asked.map((ask) => setting.generate({ ...ask, maxNewTokens: 12 })));
     assert.deepEqual(
       generations.map(({ promptText }) => promptText),
       ['poet:hi', 'clerk:hi', 'plain'],
     );
+    begin();
     const together = await Promise.all(generations.map(readAnswer));
     assert.deepEqual(
       together.map(({ result }) => result),
