@@ -51,3 +51,11 @@ test('on a terminal there is a bar that ends with its line', () => {
   assert.match(text, /weights .*100 % of 2\.0 KiB/);
   assert.ok(text.endsWith('\n'));
 });
+
+test('work that is not counted in bytes is shown as its caller writes it', () => {
+  const { written, progress } = watched();
+  const bar = progress.start('training', 40, (amount) => `${amount} updates`);
+  bar.advance(10);
+  bar.done();
+  assert.deepEqual(written, ['training: 25 % of 40 updates in 0.0 s\n']);
+});

@@ -7,14 +7,14 @@ import { formatBytes } from './bytes.ts';
 const LINE_INTERVAL_MS = 5000;
 
 export interface ProgressBar {
-  advance(bytes: number): void;
+  advance(amount: number): void;
   /** Ends the display, whether all of the work was done or it failed. */
   done(): void;
 }
 
 export interface Progress {
-  /** One bar at a time: the next starts when this one is done. */
-  start(label: string, totalBytes: number): ProgressBar;
+  /** One bar at a time: the next starts when this one is done. Amounts are bytes unless `show` writes them otherwise. */
+  start(label: string, total: number, show?: (amount: number) => string): ProgressBar;
 }
 
 export interface ProgressStream {
@@ -24,12 +24,14 @@ export interface ProgressStream {
 
 export function createProgress(stream: ProgressStream | NodeJS.WriteStream, now: () => number = Date.now): Progress {
   if (stream instanceof Object && 'cursorTo' in stream && stream.isTTY) {
-    return { start: (label, totalBytes) => startBar(stream, label, totalBytes) };
+    return { start: (label, total, show = formatBytes) => startBar(stream, label, total, show) };
   }
-  return { start: (label, totalBytes) => startLines(stream, now, label, totalBytes) };
+  return { start: (label, total, show = formatBytes) => startLines(stream, now, label, total, show) };
 }
 
-function startBar(stream: NodeJS.WriteStream, label: string, totalBytes: number): ProgressBar {
+type ShowAmount = (amount: number) => string;
+
+function startBar(stream: NodeJS.WriteStream, label: string, total: number, show: ShowAmount): ProgressBar {
   const bar = new cliProgress.SingleBar(
     {
       stream,
@@ -38,31 +40,37 @@ function startBar(stream: NodeJS.WriteStream, label: string, totalBytes: number)
       hideCursor: false,
       format: (options, params) => {
         const filled = cliProgress.Format.BarFormat(params.progress, options);
-        return `${label} ${filled} ${percent(params.value, params.total)} of ${formatBytes(params.total)}`;
+        return `${label} ${filled} ${percent(params.value, params.total)} of ${show(params.total)}`;
       },
     },
     cliProgress.Presets.shades_classic,
   );
-  bar.start(totalBytes, 0);
-  return { advance: (bytes) => bar.increment(bytes), done: () => bar.stop() };
+  bar.start(total, 0);
+  return { advance: (amount) => bar.increment(amount), done: () => bar.stop() };
 }
 
-function startLines(stream: ProgressStream, now: () => number, label: string, totalBytes: number): ProgressBar {
+function startLines(
+  stream: ProgressStream,
+  now: () => number,
+  label: string,
+  total: number,
+  show: ShowAmount,
+): ProgressBar {
   const startedMs = now();
   let shownMs = startedMs;
-  let doneBytes = 0;
-  const show = (suffix: string) => {
-    const share = `${percent(doneBytes, totalBytes)} of ${formatBytes(totalBytes)}`;
+  let doneAmount = 0;
+  const writeLine = (suffix: string) => {
+    const share = `${percent(doneAmount, total)} of ${show(total)}`;
     stream.write(`${label}: ${share}${suffix}\n`);
   };
   return {
-    advance(bytes) {
-      doneBytes += bytes;
+    advance(amount) {
+      doneAmount += amount;
       if (now() - shownMs < LINE_INTERVAL_MS) return;
       shownMs = now();
-      show('');
+      writeLine('');
     },
-    done: () => show(` in ${((now() - startedMs) / 1000).toFixed(1)} s`),
+    done: () => writeLine(` in ${((now() - startedMs) / 1000).toFixed(1)} s`),
   };
 }
 
