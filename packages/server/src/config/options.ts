@@ -45,7 +45,7 @@ export const OPTIONS = {
   tokenizerConfigPath: {
     ...path('FILE'),
     group: 'Model',
-    help: "A tokenizer_config.json whose chat template is used instead of the model's",
+    help: "A tokenizer_config.json whose chat template is used instead of the model's, not instead of an adapter's own",
   },
   huggingfaceHubCache: {
     ...path('DIR'),
