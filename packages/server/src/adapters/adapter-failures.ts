@@ -7,9 +7,9 @@ import { LRUCache } from 'lru-cache';
 import { LoraxError } from '../base/errors.ts';
 
 /** What is wrong with the adapter itself stays wrong: its content has to change, and then it has another key. */
-export const LASTING_MS = 5000;
+const LASTING_MS = 5000;
 /** A network, a disk or memory may recover at any time. */
-export const PASSING_MS = 1000;
+const PASSING_MS = 1000;
 /** An error may carry a whole load report. */
 const MAX_REMEMBERED = 256;
 

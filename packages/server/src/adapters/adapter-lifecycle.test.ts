@@ -10,6 +10,8 @@ import { RequestSetting, type RequestSettingOptions } from '../testing/request-s
 import { makeTinyAdapter, writeTinyAdapter, type TinyAdapterOptions } from '../testing/tiny-adapter.ts';
 import { until } from '../testing/until.ts';
 import { Gate } from '../testing/watched-backend.ts';
+import type { Tokenizer } from '../text/tokenizer.ts';
+import { SharedTokenizer } from './shared-tokenizer.ts';
 
 const OPTIONS: TinyAdapterOptions = { rank: 4, ranks: { v_proj: 2 }, targets: ['q_proj', 'v_proj'] };
 const never: AbortSignal = new AbortController().signal;
@@ -284,6 +286,35 @@ describe('loading and unloading', () => {
   });
 });
 
+describe("an adapter's own tokenizer", () => {
+  it('comes with each lease, and ends once no tier holds the adapter', async () => {
+    for (const hostCacheBytes of [0, MANY_BYTES]) {
+      const setting = await RequestSetting.open({ maxResident: 1, hostCacheBytes });
+      const [own, other] = [setting.adapter(OPTIONS, 1), setting.adapter(OPTIONS, 2)];
+      const { loader } = setting;
+      const read = loader.read.bind(loader);
+      let endedCount = 0;
+      const tokenizer: Tokenizer = { ...setting.tokenizer, dispose: async () => void endedCount++ };
+      loader.read = async (folder, id, signal) => {
+        const host = await read(folder, id, signal);
+        return id === own.id ? { ...host, tokenizer: new SharedTokenizer(tokenizer, () => undefined) } : host;
+      };
+      const lease = await setting.adapters.acquire(own, never);
+      assert.equal(lease.tokenizer, tokenizer);
+      lease.release();
+      await use(setting, other);
+      assert.equal(endedCount, hostCacheBytes === 0 ? 1 : 0);
+      await use(setting, own);
+      await setting.adapters.unload(own.id, 'local', never);
+      assert.equal(endedCount, hostCacheBytes === 0 ? 2 : 1);
+      const bare = await setting.adapters.acquire(other, never);
+      assert.equal(bare.tokenizer, undefined);
+      bare.release();
+      await setting.dispose();
+    }
+  });
+});
+
 describe('the budget of the device', () => {
   it('evicts for bytes, refuses what is larger than all of it, and evicts nobody for that', async (t) => {
     const probe = await RequestSetting.open();
@@ -305,7 +336,7 @@ describe('the budget of the device', () => {
     const setting = await open(t, { maxResident: 1, hostCacheBytes: MANY_BYTES });
     const [a, b] = [setting.adapter(OPTIONS, 1), setting.adapter(OPTIONS, 2)];
     let readCount = 0;
-    const { loader } = setting.engine;
+    const { loader } = setting;
     const read = loader.read.bind(loader);
     loader.read = (...of) => {
       readCount++;

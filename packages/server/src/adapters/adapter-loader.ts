@@ -3,17 +3,17 @@
  * Knows no cache and no request.
  */
 
+import { assert, present } from '../base/assert.ts';
 import type { AdapterSlot, AdapterTensors } from '../backend/adapters.ts';
 import type { Backend } from '../backend/backend.ts';
+import { makeMedusaModel, type MedusaModel, type MedusaShape } from '../layers/medusa/medusa-model.ts';
 import type { Tokenizer } from '../text/tokenizer.ts';
-import { openAdapterTensors } from '../weights/tensor-folder.ts';
 import { ownAdapter } from './adapter-copy.ts';
-import { adapterSites, adapterTensors, type AdapterPlaces } from './adapter-tensors.ts';
-import { SharedTokenizer } from './adapter-tokenizer.ts';
+import { adapterSites, type AdapterPlaces } from './adapter-tensors.ts';
+import type { AdapterTarget, MappedAdapter } from './adapter-config.ts';
+import { SharedTokenizer } from './shared-tokenizer.ts';
 import { checkBase, type ResolveBase } from './base-check.ts';
 import type { LoadReport } from './load-report.ts';
-import { LoraConfig } from './lora-config.ts';
-import type { AdaptableModel } from './lora-weights.ts';
 import { recogniseAdapter } from './recognise.ts';
 
 /** The served model as adapters see it. */
@@ -36,6 +36,8 @@ export interface Inspection {
 /** An adapter in this process's memory, independent of its files. */
 export interface HostAdapter {
   readonly tensors: AdapterTensors;
+  /** Its draft heads, whose weights are among the tensors' own. */
+  readonly heads: MedusaShape | undefined;
   /** Undefined for a merge. */
   readonly report: LoadReport | undefined;
   /** The adapter's own, held once for whoever read it. */
@@ -43,18 +45,23 @@ export interface HostAdapter {
   readonly byteLength: number;
 }
 
-export interface LoadedAdapter {
+export interface PlacedAdapter {
   readonly slot: AdapterSlot;
+  /** Its draft heads, which live as long as the slot. */
+  readonly heads: MedusaModel | undefined;
+}
+
+export interface LoadedAdapter extends PlacedAdapter {
   readonly report: LoadReport;
 }
 
 /** An adapter's own tokenizer, or undefined where it has none. */
-export type OpenTokenizer = (folder: string, adapterId: string) => Promise<Tokenizer | undefined>;
+export type OpenTokenizer = (folder: string, adapterId: string, signal: AbortSignal) => Promise<Tokenizer | undefined>;
 
 export class AdapterLoader {
   readonly #backend: Backend;
   readonly #base: AdapterBase;
-  readonly #model: AdaptableModel;
+  readonly #target: AdapterTarget;
   readonly #openTokenizer: OpenTokenizer;
   /** Tokenizers that are ending. */
   readonly #closing = new Set<Promise<void>>();
@@ -66,37 +73,43 @@ export class AdapterLoader {
     const sites = adapterSites(base.places);
     const modules = moduleNames(sites.map((site) => site.path));
     const { architecture, layerCount } = base;
-    this.#model = { architecture, layerCount, sites, hasModule: (path) => modules.has(path) };
+    const output = present(base.places.get('lm_head'), 'an output layer');
+    assert(output.kind === 'linear', 'the output layer is a projection');
+    const { inFeatures: hiddenSize, outFeatures: vocabSize } = output;
+    const hasModule = (path: string): boolean => modules.has(path);
+    this.#target = { architecture, layerCount, sites, hasModule, places: base.places, hiddenSize, vocabSize };
   }
 
   /** Rejects, as `read` does, with a 422 that carries the load report where the adapter does not fit the model. */
   inspect(folder: string, adapterId: string, signal: AbortSignal): Promise<Inspection> {
-    return this.#withMapped(folder, adapterId, signal, async (tensors, report) => ({
+    return this.#withMapped(folder, adapterId, signal, async ({ tensors, report }) => ({
       deviceBytes: this.deviceBytes(tensors),
       report,
     }));
   }
 
   async read(folder: string, adapterId: string, signal: AbortSignal): Promise<HostAdapter> {
-    return this.#withMapped(folder, adapterId, signal, async (mapped, report) => {
-      const { tensors, byteLength } = await ownAdapter(mapped, signal);
-      const own = await this.#openTokenizer(folder, adapterId);
-      return { tensors, report, tokenizer: own && this.#share(own), byteLength };
-    });
+    const host = await this.#withMapped(folder, adapterId, signal, async (mapped, report) => ({
+      ...(await ownAdapter(mapped, signal)),
+      report,
+    }));
+    const own = await this.#openTokenizer(folder, adapterId, signal);
+    return { ...host, tokenizer: own && this.#share(own) };
   }
 
   deviceBytes(tensors: AdapterTensors): number {
     return this.#backend.adapterBytes(tensors);
   }
 
-  place({ tensors }: Pick<HostAdapter, 'tensors'>): Promise<AdapterSlot> {
-    return this.#backend.loadAdapter(tensors);
+  async place({ tensors, heads }: Pick<HostAdapter, 'tensors' | 'heads'>): Promise<PlacedAdapter> {
+    const slot = await this.#backend.loadAdapter(tensors);
+    return { slot, heads: heads && makeMedusaModel(heads, slot.weights) };
   }
 
   /** Straight from its folder to the device, for one who keeps no adapters. */
   load(folder: string, adapterId: string, signal: AbortSignal): Promise<LoadedAdapter> {
-    return this.#withMapped(folder, adapterId, signal, async (tensors, report) => ({
-      slot: await this.place({ tensors }),
+    return this.#withMapped(folder, adapterId, signal, async ({ tensors, heads, report }) => ({
+      ...(await this.place({ tensors, heads })),
       report,
     }));
   }
@@ -115,17 +128,14 @@ export class AdapterLoader {
     folder: string,
     adapterId: string,
     signal: AbortSignal,
-    use: (tensors: AdapterTensors, report: LoadReport) => Promise<T>,
+    use: (mapped: MappedAdapter) => Promise<T>,
   ): Promise<T> {
-    const { configBytes } = await recogniseAdapter(folder, adapterId);
-    const config = LoraConfig.parse(configBytes, adapterId);
-    const { id, architecture, places, resolveBase } = this.#base;
-    const base = config.settings.base;
-    const baseModel = await checkBase({ adapterId, base, served: { id, architecture }, resolve: resolveBase, signal });
-    const file = openAdapterTensors(folder);
+    const config = await recogniseAdapter(folder, adapterId);
+    const { id, architecture, resolveBase: resolve } = this.#base;
+    const baseModel = await checkBase({ adapterId, base: config.base, served: { id, architecture }, resolve, signal });
+    const file = config.openTensors(folder);
     try {
-      const weights = config.mapWeightsForModel(file, this.#model, { baseModel });
-      return await use(adapterTensors(weights, places), weights.report);
+      return await use(config.mapAdapter(file, this.#target, baseModel));
     } finally {
       file.dispose();
     }

@@ -106,7 +106,7 @@ describe('one adapter', () => {
     const setting = await open(t);
     const reference = setting.adapter(OPTIONS);
     const folder = join(setting.engine.root, 'adapters', reference.id);
-    const { loader } = setting.engine;
+    const { loader } = setting;
     const read = loader.read.bind(loader);
     let [readCount, changeCount] = [0, 1];
     loader.read = async (...of) => {

@@ -6,7 +6,8 @@
 import { assert, present } from '../base/assert.ts';
 import { invalidField, LoraxError } from '../base/errors.ts';
 import type { AdapterSlot } from '../backend/adapters.ts';
-import type { SharedTokenizer } from './adapter-tokenizer.ts';
+import type { MedusaModel } from '../layers/medusa/medusa-model.ts';
+import type { SharedTokenizer } from './shared-tokenizer.ts';
 import { ByteBudget, type Reservation } from './byte-budget.ts';
 import { EvictionOrder } from './eviction-order.ts';
 import type { LoadReport } from './load-report.ts';
@@ -14,6 +15,8 @@ import type { LoadReport } from './load-report.ts';
 export interface ResidentAdapter {
   readonly generation: string;
   readonly slot: AdapterSlot;
+  /** Its draft heads. */
+  readonly heads: MedusaModel | undefined;
   readonly tokenizer: SharedTokenizer | undefined;
   /** Undefined for a merge. */
   readonly report: LoadReport | undefined;

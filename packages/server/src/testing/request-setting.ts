@@ -6,6 +6,7 @@
 import assert from 'node:assert/strict';
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
+import type { AdapterLoader } from '../adapters/adapter-loader.ts';
 import { AdapterStore } from '../adapters/adapter-store.ts';
 import type { AdapterReference } from '../base/adapter-reference.ts';
 import { liveHandles } from '../base/handles.ts';
@@ -62,6 +63,7 @@ export class RequestSetting {
   readonly engine: Setting;
   readonly backend: WatchedBackend;
   readonly tokenizer: Tokenizer;
+  readonly loader: AdapterLoader;
   readonly adapters: AdapterStore;
   readonly scheduler: Scheduler;
   readonly intake: Intake;
@@ -91,6 +93,7 @@ export class RequestSetting {
     const adapterRoot = join(engine.root, 'adapters');
     mkdirSync(adapterRoot, { recursive: true });
     const sources = openSources({ adapterRoot, hub: this.hub.source(adapterRoot) });
+    this.loader = engine.loaderWith((folder, id) => openAdapterTokenizer(folder, id, { tokenizer: opened, vocabSize }));
     this.adapters = new AdapterStore({
       access: {
         check: async (reference, signal) => {
@@ -98,7 +101,7 @@ export class RequestSetting {
           return sources[reference.source].locate(reference.id, { signal });
         },
       },
-      loader: engine.loaderWith((folder, id) => openAdapterTokenizer(folder, id, { tokenizer: opened, vocabSize })),
+      loader: this.loader,
       baseIdentity: 'tiny float32',
       maxResident: options.maxResident ?? 8,
       deviceBudgetBytes: options.deviceBudgetBytes ?? 1 << 30,
