@@ -1,6 +1,6 @@
 /** How the engine comes by its adapters: from a store beside the base, or as one that is merged into it. */
 
-import { AdapterLoader } from '../adapters/adapter-loader.ts';
+import { AdapterLoader, type OpenTokenizer } from '../adapters/adapter-loader.ts';
 import { AdapterStore, type AdapterObserver } from '../adapters/adapter-store.ts';
 import { readBaseMerge, type BaseMerge } from '../adapters/merged-base.ts';
 import type { AdapterReference } from '../base/adapter-reference.ts';
@@ -11,6 +11,7 @@ import { sketchModel, type ModelSketch } from '../engine/model-sketch.ts';
 import { AccessCheck } from '../sources/access.ts';
 import { findBaseConfig } from '../sources/base-config.ts';
 import type { Sources } from '../sources/source.ts';
+import { openAdapterTokenizer, type ServedText } from '../text/adapter-tokenizer.ts';
 
 const MS_PER_SECOND = 1000;
 
@@ -32,12 +33,14 @@ export function openAdapterStore(
   model: ModelSketch,
   parts: AdapterParts,
   freeBytes: number,
+  text: ServedText,
   observer: AdapterObserver,
 ): AdapterStore {
   const { options } = parts;
+  const openTokenizer: OpenTokenizer = (folder, id, signal) => openAdapterTokenizer(folder, id, text, signal);
   return new AdapterStore({
     access: openAccess(parts),
-    loader: openLoader(backend, model, parts),
+    loader: openLoader(backend, model, parts, openTokenizer),
     baseIdentity: baseIdentity(model),
     maxResident: options.maxActiveAdapters,
     deviceBudgetBytes: Math.floor(freeBytes * options.adapterMemoryFraction),
@@ -64,12 +67,13 @@ function openLoader(
   backend: Backend,
   { id, description, places }: ModelSketch,
   { options, folder }: AdapterParts,
+  openTokenizer?: OpenTokenizer,
 ): AdapterLoader {
   const { architecture, decoder } = description;
   const where = { servedFolder: folder, cacheDir: options.huggingfaceHubCache };
   const { layerCount } = decoder;
   const resolveBase = (name: string) => findBaseConfig(name, where);
-  return new AdapterLoader(backend, { id, architecture, layerCount, places, resolveBase });
+  return new AdapterLoader(backend, { id, architecture, layerCount, places, resolveBase }, openTokenizer);
 }
 
 function openAccess({ options, sources }: AdapterParts): AccessCheck {

@@ -88,7 +88,9 @@ async function assemble(
   const freeBytes = freemem();
   const limits = deriveLimits(options, config.max_position_embeddings, kvBytesPerToken(decoder, types), freeBytes);
   const kv = new KvCache(backend.createKvStore(kvShape(decoder, types, limits.maxBatchTotalTokens)));
-  const adapters = merged ?? openAdapterStore(backend, model, parts, freeBytes, adapterObserver(parts.observer));
+  const text = { tokenizer, vocabSize: decoder.vocabSize };
+  const observer = adapterObserver(parts.observer);
+  const adapters = merged ?? openAdapterStore(backend, model, parts, freeBytes, text, observer);
   const scheduler = startScheduler(backend, model, kv, parts);
   const { maxConcurrentRequests } = options;
   const generator = new Intake({
