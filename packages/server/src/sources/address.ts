@@ -7,21 +7,18 @@
 import { lookup } from 'node:dns/promises';
 import { BlockList, isIP } from 'node:net';
 
-type Reach = 'public' | 'private' | 'link-local';
+type Reach = 'public' | 'private' | 'loopback' | 'link-local';
 
 const LINK_LOCAL = blockList(['169.254.0.0/16', 'fe80::/10', 'fd00:ec2::254/128', '100.100.100.200/32']);
+const LOOPBACK = blockList(['127.0.0.0/8', '0.0.0.0/8', '::1/128', '::/128']);
 const PRIVATE = blockList([
-  '0.0.0.0/8',
   '10.0.0.0/8',
   '100.64.0.0/10',
-  '127.0.0.0/8',
   '172.16.0.0/12',
   '192.0.0.0/24',
   '192.168.0.0/16',
   '198.18.0.0/15',
   '224.0.0.0/3',
-  '::/128',
-  '::1/128',
   '64:ff9b::/96',
   'fc00::/7',
   'ff00::/8',
@@ -31,12 +28,14 @@ const PRIVATE = blockList([
 export function reachOf(address: string): Reach {
   const family = isIP(address) === 6 ? 'ipv6' : 'ipv4';
   if (LINK_LOCAL.check(address, family)) return 'link-local';
+  if (LOOPBACK.check(address, family)) return 'loopback';
   return PRIVATE.check(address, family) ? 'private' : 'public';
 }
 
 /**
  * Why a redirect of the Hub at `endpoint` to `target` must not be followed, or undefined. The endpoint's own host is the
- * operator's choice; an endpoint in a private network may send to other private hosts, but never to link-local ones.
+ * operator's choice; an endpoint on this machine may send to this machine, one in a private network to other private hosts,
+ * and none to link-local ones.
  */
 export async function redirectFault(endpoint: URL, target: URL): Promise<string | undefined> {
   if (target.protocol !== 'https:' && target.protocol !== endpoint.protocol) return 'a redirect to an unsafe protocol';
@@ -44,7 +43,7 @@ export async function redirectFault(endpoint: URL, target: URL): Promise<string 
   if (target.hostname === endpoint.hostname) return undefined;
   const reach = await hostReach(target);
   if (reach === 'public') return undefined;
-  if (reach === 'private' && (await hostReach(endpoint)) === 'private') return undefined;
+  if (reach !== 'link-local' && reach === (await hostReach(endpoint))) return undefined;
   return `a redirect to a ${reach} address`;
 }
 
@@ -53,7 +52,7 @@ async function hostReach(url: URL): Promise<Reach> {
   const host = url.hostname.replace(/^\[|\]$/g, '');
   const addresses = isIP(host) > 0 ? [host] : (await lookup(host, { all: true }).catch(() => [])).map((a) => a.address);
   const reaches = addresses.map(reachOf);
-  return (['link-local', 'private'] as const).find((reach) => reaches.includes(reach)) ?? 'public';
+  return (['link-local', 'loopback', 'private'] as const).find((reach) => reaches.includes(reach)) ?? 'public';
 }
 
 function blockList(subnets: readonly string[]): BlockList {

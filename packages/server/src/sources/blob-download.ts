@@ -9,18 +9,21 @@ import { basename, dirname, join } from 'node:path';
 import { countHandle } from '../base/handles.ts';
 import { errorCode } from './containment.ts';
 import { SourceFault } from './source-fault.ts';
+import { ifPresent } from './if-present.ts';
 import { IdleLimit } from './idle-limit.ts';
 import { type ExpectedContent, PartialFile } from './partial-file.ts';
 import { bytesOf, discard } from './response-bytes.ts';
-import { type RetryPolicy, withRetries } from './retry.ts';
+import { type RetryPolicy, wait, withRetries } from './retry.ts';
 
 /** A transfer that is silent for so long is cut and tried again. */
 const IDLE_LIMIT_MS = 30_000;
 /**
- * Another process' partial file is taken over once it has not grown for so long. Should its owner still be alive, both
- * write the same bytes to the same places: a blob's name stands for its content, and files are never cut, only left for new ones.
+ * Whose partial file grows is waited for: one download of a file, also across processes that share a cache, Python's among
+ * them. One that has not grown for so long is taken over. Should its owner still be alive, both write the same bytes to the
+ * same places: a blob's name stands for its content, and files are never cut, only left for new ones.
  */
 const ABANDONED_MS = 15_000;
+const LOOK_INTERVAL_MS = 250;
 /** A try that moved so much does not count as failed: a large file over a bad line still arrives. */
 const PROGRESS_BYTES = 1 << 20;
 const PARTIAL = /\.[0-9a-f]{8}\.incomplete$/;
@@ -38,8 +41,6 @@ export interface BlobDownload extends ExpectedContent {
 
 /** Rejects with a `SourceFault` or the signal's reason; a partial file stays for the next try. */
 export async function downloadBlob(blob: BlobDownload, signal: AbortSignal): Promise<void> {
-  await mkdir(dirname(blob.path), { recursive: true });
-  const partial = await takePartial(blob);
   let movedBytes = 0;
   let position: number | undefined;
   const onPosition = (bytes: number): void => {
@@ -50,8 +51,11 @@ export async function downloadBlob(blob: BlobDownload, signal: AbortSignal): Pro
   const attempt = async (): Promise<void> => {
     movedBytes = 0;
     position = undefined;
+    await mkdir(dirname(blob.path), { recursive: true });
+    const partial = await takePartial(blob, signal);
+    if (partial === undefined) return;
     await transfer({ ...blob, onPosition }, partial, signal);
-    if (!(await renamed(partial, blob.path))) {
+    if (!(await renamed(partial, blob.path)) && !(await isThere(blob))) {
       throw new SourceFault('temporary', `the partial file of \`${blob.name}\` was taken by another process`);
     }
   };
@@ -101,21 +105,44 @@ function firstByteOf(response: Response): number | undefined {
   return first === undefined ? undefined : Number(first);
 }
 
-/** The path of this process' partial file for the blob, holding what an earlier try or a dead process left. */
-async function takePartial({ path, tag }: BlobDownload): Promise<string> {
-  const own = `${path}.${tag}.incomplete`;
-  const names = await readdir(dirname(path));
-  if (names.includes(basename(own))) return own;
-  const prefix = `${basename(path)}.`;
-  for (const name of names.filter((other) => other.startsWith(prefix) && PARTIAL.test(other))) {
-    const found = join(dirname(path), name);
-    const age = await stat(found).then(
-      ({ mtimeMs }) => Date.now() - mtimeMs,
-      () => 0,
-    );
-    if (age > ABANDONED_MS && (await renamed(found, own))) return own;
+/**
+ * The path of this process' partial file for the blob, holding what an earlier try or a dead process left. Undefined when
+ * another process has brought the blob.
+ */
+async function takePartial(blob: BlobDownload, signal: AbortSignal): Promise<string | undefined> {
+  const own = `${blob.path}.${blob.tag}.incomplete`;
+  const sizes = new Map<string, { bytes: number; sinceMs: number }>();
+  for (;;) {
+    if (await isThere(blob)) return undefined;
+    const partials = await partialsOf(blob);
+    if (partials.length === 0 || partials.some(({ path }) => path === own)) return own;
+    for (const { path, bytes, mtimeMs } of partials) {
+      const known = sizes.get(path);
+      const sinceMs = known?.bytes === bytes ? known.sinceMs : performance.now();
+      sizes.set(path, { bytes, sinceMs });
+      // The clock of a file's time may be another machine's, so that what is seen here counts too.
+      const isIdle = Date.now() - mtimeMs > ABANDONED_MS || performance.now() - sinceMs > ABANDONED_MS;
+      if (isIdle && (await renamed(path, own))) return own;
+    }
+    await wait(LOOK_INTERVAL_MS, signal);
   }
-  return own;
+}
+
+async function isThere({ path, sizeBytes }: BlobDownload): Promise<boolean> {
+  return (await ifPresent(stat(path)))?.size === sizeBytes;
+}
+
+async function partialsOf({ path }: BlobDownload): Promise<{ path: string; bytes: number; mtimeMs: number }[]> {
+  const names = await readdir(dirname(path));
+  const own = names.filter((name) => name.startsWith(`${basename(path)}.`) && PARTIAL.test(name));
+  const found = await Promise.all(
+    own.map(async (name) => {
+      const place = join(dirname(path), name);
+      const seen = await ifPresent(stat(place));
+      return seen === undefined ? [] : [{ path: place, bytes: seen.size, mtimeMs: seen.mtimeMs }];
+    }),
+  );
+  return found.flat();
 }
 
 async function renamed(from: string, to: string): Promise<boolean> {

@@ -5,6 +5,7 @@ import {
   mkdirSync,
   readFileSync,
   readdirSync,
+  renameSync,
   rmSync,
   utimesSync,
   writeFileSync,
@@ -160,23 +161,50 @@ describe('downloads from the Hub', () => {
     await resolve(hub);
   });
 
-  it('continues what a dead process left, and lets a living one alone', async (context) => {
+  it('continues what a dead process left', async (context) => {
     const { fake, cacheDir, hub } = await setUpHub(context);
     const weights = 'w'.repeat(1000);
     fake.publish('org/a', adapterWith(weights));
-    fake.publish('org/b', adapterWith(weights));
-    const left = (repo: string): string =>
-      join(cacheDir, `models--org--${repo}/blobs/${sha256(weights)}.01234567.incomplete`);
-    for (const repo of ['a', 'b']) mkdirSync(join(cacheDir, `models--org--${repo}/blobs`), { recursive: true });
-    writeFileSync(left('a'), weights.slice(0, 600));
-    utimesSync(left('a'), new Date(0), new Date(0));
+    const left = leavePartial(cacheDir, weights, 600);
+    utimesSync(left, new Date(0), new Date(0));
     await resolve(hub);
     assert.equal(fake.requests.at(-1)?.range, 'bytes=600-');
-    assert.ok(!existsSync(left('a')));
-    writeFileSync(left('b'), weights.slice(0, 600));
-    await resolve(hub, 'org/b');
-    assert.equal(fake.requests.at(-1)?.range, undefined);
-    assert.ok(existsSync(left('b')));
+    assert.ok(!existsSync(left));
+  });
+
+  it('waits for the download of another process, and takes it over when that one dies', async (context) => {
+    const { fake, cacheDir, hub } = await setUpHub(context);
+    const weights = 'w'.repeat(1000);
+    for (const dies of [false, true]) {
+      fake.publish('org/a', adapterWith(weights));
+      fake.requests.length = 0;
+      const left = leavePartial(cacheDir, weights, 600);
+      const work = resolve(hub);
+      await untilSeen(fake, `HEAD /org/a/resolve/${fake.publish('org/a', adapterWith(weights))}/${WEIGHTS}`);
+      await new Promise((next) => setTimeout(next, 100));
+      assert.ok(!fake.seen.some((line) => line.startsWith('cdn')));
+      if (dies) utimesSync(left, new Date(0), new Date(0));
+      else {
+        writeFileSync(left, weights);
+        renameSync(left, left.replace(/\.01234567\.incomplete$/, ''));
+      }
+      assert.equal(readFileSync(join((await work).folder, WEIGHTS), 'utf8'), weights);
+      const ranges = fake.requests.filter(({ at }) => at === 'cdn').map(({ range }) => range);
+      assert.deepEqual(ranges, dies ? ['bytes=600-'] : []);
+      rmSync(join(cacheDir, 'models--org--a'), { recursive: true });
+    }
+  });
+
+  it('stops waiting for another process when it is aborted', async (context) => {
+    const { fake, cacheDir, hub } = await setUpHub(context);
+    fake.publish('org/a', adapterWith('weights'));
+    leavePartial(cacheDir, 'weights', 3);
+    const client = new AbortController();
+    const reason = new Error('the client went away');
+    const work = assert.rejects(resolve(hub, 'org/a', { signal: client.signal }), reason);
+    setTimeout(() => client.abort(reason), 50);
+    await work;
+    assert.deepEqual(liveHandles(), {});
   });
 
   it('does not believe a partial file whose content is wrong', async (context) => {
@@ -193,6 +221,19 @@ describe('downloads from the Hub', () => {
     }
   });
 });
+
+/** What another process has of the weights of `org/a` up to now. */
+function leavePartial(cacheDir: string, weights: string, bytes: number): string {
+  const folder = join(cacheDir, 'models--org--a/blobs');
+  const path = join(folder, `${sha256(weights)}.01234567.incomplete`);
+  mkdirSync(folder, { recursive: true });
+  writeFileSync(path, weights.slice(0, bytes));
+  return path;
+}
+
+async function untilSeen(fake: FakeHub, request: string): Promise<void> {
+  while (!fake.seen.includes(`hub ${request}`)) await new Promise((next) => setTimeout(next, 5));
+}
 
 async function cutAt(fake: FakeHub, cacheDir: string, sizeBytes: number): Promise<void> {
   await partialOf(cacheDir, sizeBytes);

@@ -40,7 +40,8 @@ export async function withRetries<T>(
   }
 }
 
-async function wait(ms: number, signal: AbortSignal): Promise<void> {
+/** Rejects with the signal's reason. */
+export async function wait(ms: number, signal: AbortSignal): Promise<void> {
   try {
     await pause(ms, undefined, { signal });
   } catch {
