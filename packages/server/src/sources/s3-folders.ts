@@ -47,11 +47,13 @@ export class S3Folders {
   readonly #reader: S3Reader;
   readonly #store: SnapshotStore;
   readonly #endpoint: string | undefined;
+  readonly #log: SourceLog | undefined;
 
   constructor(options: S3FoldersOptions) {
     this.#reader = new S3Reader(options, options.retries);
     this.#store = new SnapshotStore({ ...options, kind: 's3', peer: S3 });
     this.#endpoint = options.endpoint;
+    this.#log = options.log;
   }
 
   async locate(place: S3Place, name: S3Name, signal: AbortSignal): Promise<AdapterLocation> {
@@ -59,12 +61,19 @@ export class S3Folders {
       try {
         return await work;
       } catch (error) {
+        this.#tellRefusal(error, name);
         throw adapterError(error, name.id, name.source);
       }
     };
     const folder = await named(this.#list(place, name.id, signal));
     const fetch = (options: FetchOptions): Promise<ResolvedFolder> => named(this.#fetch(folder, name, options));
     return { ...name, revision: folder.revision, fetch };
+  }
+
+  /** The key is the operator's, who would not learn from a caller's 403 what is wrong with it. */
+  #tellRefusal(error: unknown, { source, id }: S3Name): void {
+    if (!(error instanceof SourceFault) || error.kind !== 'forbidden') return;
+    this.#log?.info({ adapter: id, source, reason: error.message }, 'this server’s key does not open it');
   }
 
   async #list(place: S3Place, adapterId: string, signal: AbortSignal): Promise<S3Folder> {

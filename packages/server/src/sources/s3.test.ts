@@ -25,6 +25,18 @@ describe('openS3', () => {
     assert.equal(setting.proxy.requests.length, 10);
   });
 
+  it('tells the operator why the S3 server refused the key', async (context) => {
+    const setting = await setUpS3(context, () => fake);
+    const told: unknown[] = [];
+    const nothing = (): void => undefined;
+    const log = { debug: nothing, warn: nothing, info: (fields: object) => void told.push(fields) };
+    setting.proxy.fail(/./, { status: 403 });
+    const error = await thrownBy(resolve(setting.open({ log }), 'lorax-refused/a'));
+    assert.equal(error.code, 'ADAPTER_FORBIDDEN');
+    const reason = 'the S3 server answered with status 403';
+    assert.deepEqual(told, [{ adapter: 'lorax-refused/a', source: 's3', reason }]);
+  });
+
   it('refuses a bucket or a folder for ids without one that can be none', () => {
     const options = { endpoint: undefined, region: undefined, cacheDir: '/nowhere' };
     for (const [modelBucket, modelFolder] of [
