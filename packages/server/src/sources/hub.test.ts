@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { describe, it } from 'node:test';
 
 import type { LoraxError } from '../base/errors.ts';
+import { DiskCache } from './disk-cache.ts';
 import { type Hub, type HubOptions, openHub } from './hub.ts';
 import type { FetchProgress } from './source.ts';
 import { type FixtureNetwork, describeSource } from './testing/conformance.ts';
@@ -25,7 +26,8 @@ import { makeTemporaryFolder, removeFolder, writeFiles } from './testing/tempora
 describeSource('hub', async () => {
   const fake = await FakeHub.start();
   const cacheDir = makeTemporaryFolder();
-  const open = (): Hub => openHub({ endpoint: fake.endpoint, cacheDir, offline: false, retries: QUICK });
+  const disk = await DiskCache.open({ cacheDir, budgetBytes: 1 << 30 });
+  const open = (): Hub => openHub({ endpoint: fake.endpoint, cacheDir, offline: false, retries: QUICK, disk });
   return {
     source: open(),
     secrets: [cacheDir, fake.endpoint, 'signature', 'hf_right', 'another-token'],
@@ -37,6 +39,7 @@ describeSource('hub', async () => {
     network: fakeNetwork(fake, open),
     dispose: async () => {
       await fake.stop();
+      await disk.settled();
       removeFolder(cacheDir);
     },
   };
@@ -148,6 +151,13 @@ describe('the Hub cache', () => {
     fake.publish('org/a', { ...wanted, ...Object.fromEntries([...unwanted, ...hostile].map((name) => [name, 'x'])) });
     const { folder } = await resolve(hub);
     assert.deepEqual(readdirSync(folder).toSorted(), Object.keys(wanted).toSorted());
+  });
+
+  it('takes no repository with more files than an adapter has', async (context) => {
+    const { fake, hub } = await setUpHub(context);
+    const names = Array.from({ length: 1001 }, (_, index) => `adapter_model_${index}.safetensors`);
+    fake.publish('org/a', { ...adapterWith(), ...Object.fromEntries(names.map((name) => [name, 'x'])) });
+    assert.match((await thrownBy(resolve(hub))).message, /more than 1000 files/);
   });
 
   it('does not fetch the weights of a whole model that is named as an adapter', async (context) => {

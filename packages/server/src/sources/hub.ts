@@ -138,7 +138,8 @@ class HuggingFaceHub implements Hub {
     const configName = names.includes('adapter_config.json') ? 'adapter_config.json' : 'config.json';
     // Gated repositories show their listing to everybody and their files to some.
     const config = await this.#http.head(revision, configName, signal);
-    return this.#location(id, commit, (options) => this.#fetchAdapter(id, revision, names, config, options));
+    const files = adapterFiles(names);
+    return this.#location(id, commit, (options) => this.#fetchAdapter(id, revision, files, config, options));
   }
 
   #location(id: HubId, commit: string, fetch: AdapterLocation['fetch']): AdapterLocation {
@@ -155,7 +156,7 @@ class HuggingFaceHub implements Hub {
   async #fetchAdapter(
     id: HubId,
     revision: HubRevision,
-    names: readonly string[],
+    files: readonly string[],
     config: RemoteFile,
     options: FetchOptions,
   ): Promise<ResolvedFolder> {
@@ -166,7 +167,7 @@ class HuggingFaceHub implements Hub {
       if (!present.includes(config.name)) await bring([this.#file(revision, config)]);
       // Before the weights come: a whole model named as an adapter would be fetched for nothing.
       if (config.name === 'config.json') await checkMedusaConfig(cache.filePath(repo, commit, config.name), repo);
-      const missing = await this.#missing(revision, adapterFiles(names), options.signal);
+      const missing = await this.#missing(revision, files, options.signal);
       if (missing.length > 0) await bring(missing);
       await cache.writeRef(id, commit);
     });

@@ -20,6 +20,8 @@ const WHOLE_MODEL = /^(?:model|consolidated)\b.*\.safetensors$/;
 const STANDARD_MODEL = /^model(?:-\d{5}-of-\d{5})?\.safetensors$/;
 const SHARD = /^(.+)-(\d{5})-of-(\d{5})\.safetensors$/;
 const INDEX = '.safetensors.index.json';
+/** More than any adapter has, and little enough that a hostile listing costs nothing. */
+const MAX_ADAPTER_FILES = 1000;
 
 /** Files an adapter loader may read; a folder is refused when one of them is a link that leads out. */
 export function isReadable(name: string): boolean {
@@ -51,6 +53,7 @@ export function modelFiles(names: readonly string[]): readonly string[] {
 /** Why these names cannot be an adapter, or undefined. */
 export function adapterFault(names: readonly string[]): string | undefined {
   const files = adapterFiles(names);
+  if (files.length > MAX_ADAPTER_FILES) return `it has more than ${MAX_ADAPTER_FILES} files`;
   if (!files.includes('adapter_config.json') && !files.includes('config.json')) {
     return 'it holds neither adapter_config.json nor a config.json with medusa_num_heads';
   }
