@@ -11,8 +11,7 @@ const MAX_MESSAGE_LEN = 400;
 
 /** A job that never ends would go on when the server was killed: nobody would be left to end it. */
 const ORPHAN_WATCH = `
-  const parent = process.ppid;
-  setInterval(() => process.ppid === parent || process.kill(process.pid, 'SIGKILL'), 1000);
+  setInterval(() => process.ppid === ${process.ppid} || process.kill(process.pid, 'SIGKILL'), 1000);
 `;
 
 const renderer = new TemplateRenderer();
