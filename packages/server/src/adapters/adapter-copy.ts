@@ -33,13 +33,14 @@ export async function ownAdapter(mapped: AdapterTensors, signal: AbortSignal): P
   const replacements = await each(mapped.replacements, ({ at, weight, bias }) => ({
     ...{ at, weight: weight && own(weight), bias: bias && own(bias) },
   }));
+  const weights = await each(mapped.weights, own);
   const byteLength = [...copies.values()].reduce((sum, { buffer }) => sum + buffer.byteLength, 0);
-  return { tensors: { lowRank, replacements }, byteLength };
+  return { tensors: { lowRank, replacements, weights }, byteLength };
 }
 
 /** Bytes that an adapter's tensors hold where each has memory of its own. */
-export function tensorBytes({ lowRank, replacements }: AdapterTensors): number {
-  const views = new Set<TensorView | undefined>();
+export function tensorBytes({ lowRank, replacements, weights }: AdapterTensors): number {
+  const views = new Set<TensorView | undefined>(weights);
   for (const { a, b, magnitude, bias } of lowRank) for (const view of [a, b, magnitude, bias]) views.add(view);
   for (const { weight, bias } of replacements) for (const view of [weight, bias]) views.add(view);
   views.delete(undefined);

@@ -89,9 +89,9 @@ export class AdapterLoader {
   }
 
   async read(folder: string, adapterId: string, signal: AbortSignal): Promise<HostAdapter> {
-    const host = await this.#withMapped(folder, adapterId, signal, async (mapped, report) => ({
-      ...(await ownAdapter(mapped, signal)),
-      report,
+    const host = await this.#withMapped(folder, adapterId, signal, async ({ tensors, heads, report }) => ({
+      ...(await ownAdapter(tensors, signal)),
+      ...{ heads, report },
     }));
     const own = await this.#openTokenizer(folder, adapterId, signal);
     return { ...host, tokenizer: own && this.#share(own) };

@@ -4,6 +4,7 @@
  */
 
 import type { AdapterChoice, AdapterReference, AdapterSource, MergedReference } from '../base/adapter-reference.ts';
+import { present } from '../base/assert.ts';
 import { LoraxError } from '../base/errors.ts';
 import { mapLimited } from '../sources/limited.ts';
 import { AdapterCatalog, type AdapterRecord } from './adapter-catalog.ts';
@@ -60,6 +61,9 @@ export interface LoadOptions {
   readonly moveName?: true;
   readonly pin: boolean;
 }
+
+/** What a request gets of its adapters. */
+type Brought = Omit<AdapterLease, 'release'>;
 
 /** One request's adapters, prepared and resident. */
 interface Residence {
@@ -199,9 +203,14 @@ export class AdapterStore {
 
   async #acquireOne(reference: AdapterReference, signal: AbortSignal): Promise<AdapterLease> {
     const { record, lease } = await this.#reside(reference, signal);
-    const [adapter] = lease.adapters;
-    const slots = lease.adapters.map(({ slot }) => ({ slot, weight: 1 }));
-    return this.#lease(adapter?.generation ?? '', slots, adapter?.tokenizer?.tokenizer, [record], lease);
+    const { generation, slot, heads, tokenizer } = present(lease.adapters[0], 'the adapter that was leased');
+    const brought: Brought = {
+      generation,
+      slots: [{ slot, weight: 1 }],
+      heads: heads && { model: heads, generation },
+      tokenizer: tokenizer?.tokenizer,
+    };
+    return this.#lease(brought, [record], lease);
   }
 
   async #acquireMerge({ members, recipe }: MergedReference, signal: AbortSignal): Promise<AdapterLease> {
@@ -218,7 +227,7 @@ export class AdapterStore {
       const merge = this.#merges.prepare(generation, prepared, recipe);
       const lease = await this.#residency.acquire([this.#want(merge, merge.adapterId)], signal);
       const slots = lease.adapters.map(({ slot }) => ({ slot, weight: 1 }));
-      return this.#lease(generation, slots, undefined, records, lease);
+      return this.#lease({ generation, slots, heads: undefined, tokenizer: undefined }, records, lease);
     } finally {
       for (const adapter of opened) adapter.close();
     }
@@ -241,7 +250,7 @@ export class AdapterStore {
     const wants = distinct.map(({ prepared }) => this.#want(prepared, prepared.record.id, prepared.record));
     const lease = await this.#residency.acquire(wants, signal);
     const slots = lease.adapters.map(({ slot }, i) => ({ slot, weight: distinct[i]?.weight ?? 0 }));
-    return this.#lease(generation, slots, undefined, records, lease);
+    return this.#lease({ generation, slots, heads: undefined, tokenizer: undefined }, records, lease);
   }
 
   async #reside(reference: AdapterReference, signal: AbortSignal): Promise<Residence> {
@@ -287,9 +296,9 @@ export class AdapterStore {
 
   async #place(generation: string, host: HostAdapter, record: AdapterRecord | undefined): Promise<ResidentAdapter> {
     try {
-      const slot = await this.#options.loader.place(host);
+      const placed = await this.#options.loader.place(host);
       host.tokenizer?.hold();
-      return { generation, slot, tokenizer: host.tokenizer, report: host.report };
+      return { generation, ...placed, tokenizer: host.tokenizer, report: host.report };
     } catch (error) {
       this.#hostCache.delete(generation);
       const remembered = this.#failures.remember(generation, error);
@@ -304,13 +313,7 @@ export class AdapterStore {
     this.#options.observer.onEvicted(adapter);
   }
 
-  #lease(
-    generation: string,
-    slots: AdapterLease['slots'],
-    tokenizer: AdapterLease['tokenizer'],
-    records: readonly AdapterRecord[],
-    lease: ResidencyLease,
-  ): AdapterLease {
+  #lease(brought: Brought, records: readonly AdapterRecord[], lease: ResidencyLease): AdapterLease {
     for (const record of records) {
       record.runningCount++;
       record.lastUsedAtMs = this.#now();
@@ -322,7 +325,7 @@ export class AdapterStore {
       for (const record of records) record.runningCount--;
       lease.release();
     };
-    return { generation, slots, tokenizer, release };
+    return { ...brought, release };
   }
 
   #find(idOrName: string, source: AdapterSource | undefined): AdapterRecord | undefined {

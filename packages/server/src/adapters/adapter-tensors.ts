@@ -17,7 +17,7 @@ export function adapterTensors(weights: LoraWeights, places: AdapterPlaces): Ada
   });
   const replaced = weights.replacements.map(({ site, weight, bias }) => ({ at: at(site), weight, bias }));
   const biases = weights.trainedBiases.map(({ site, bias }) => ({ at: at(site), weight: undefined, bias }));
-  return { lowRank, replacements: [...replaced, ...biases] };
+  return { lowRank, replacements: [...replaced, ...biases], weights: [] };
 }
 
 /** The places of a model as sites that adapters' names and targets are matched against. */

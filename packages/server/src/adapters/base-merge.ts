@@ -9,9 +9,10 @@ import { adapterInvalid } from './adapter-invalid.ts';
 
 /** By the path of a place. Throws ADAPTER_INVALID naming a tensor that cannot be added to a weight. */
 export function baseMerge(
-  { lowRank, replacements }: AdapterTensors,
+  { lowRank, replacements, weights }: AdapterTensors,
   adapterId: string,
 ): ReadonlyMap<string, LowRankFactors> {
+  if (weights.length > 0) throw adapterInvalid(adapterId, 'its Medusa heads cannot be added to the base');
   for (const { weight, bias } of replacements) {
     if (weight) throw unmergeable(adapterId, weight, 'takes the place of a whole weight of the base');
     if (bias) throw unmergeable(adapterId, bias, 'takes the place of a bias of the base');

@@ -145,3 +145,24 @@ function complaint(what: string, { count, first: [first] }: TensorNotes): string
   const others = count > 1 ? ` (and ${count - 1} more)` : '';
   return `${what} ${first.tensor}: ${first.reason}${others}`;
 }
+
+/** Of two parts of one adapter. */
+export function joinReports(one: LoadReport, other: LoadReport): LoadReport {
+  const notes = (which: 'unused' | 'missing' | 'faults'): TensorNotes => ({
+    count: one.tensors[which].count + other.tensors[which].count,
+    first: [...one.tensors[which].first, ...other.tensors[which].first].slice(0, TOLD_COUNT),
+  });
+  return {
+    ...one,
+    modules: [...one.modules, ...other.modules],
+    tensors: {
+      usedCount: one.tensors.usedCount + other.tensors.usedCount,
+      ...{ unused: notes('unused'), missing: notes('missing'), faults: notes('faults') },
+    },
+    ignoredConfigFields: [...one.ignoredConfigFields, ...other.ignoredConfigFields],
+    totals: {
+      parameterCount: one.totals.parameterCount + other.totals.parameterCount,
+      bytes: one.totals.bytes + other.totals.bytes,
+    },
+  };
+}

@@ -1,12 +1,16 @@
 /** A LoRA adapter's configuration as PEFT saves it. Knows which modules of a model it means, not its tensors. */
 
+import { openAdapterTensors } from '../weights/tensor-folder.ts';
 import type { TensorFile } from '../weights/tensor-view.ts';
+import type { AdapterConfig, AdapterTarget, BatchType, MappedAdapter } from './adapter-config.ts';
+import { adapterTensors } from './adapter-tensors.ts';
+import type { BaseCheck, NamedBase } from './base-check.ts';
 import { parseLoraSettings, type LoraSettings } from './lora-settings.ts';
 import { LoraTargeting } from './lora-targeting.ts';
 import { LoraWeights, type AdaptableModel, type MapOptions } from './lora-weights.ts';
 import type { AdapterSite } from './site.ts';
 
-export class LoraConfig {
+export class LoraConfig implements AdapterConfig {
   /** For messages and reports. */
   readonly adapterId: string;
   readonly settings: LoraSettings;
@@ -29,5 +33,22 @@ export class LoraConfig {
   /** LoRAX's name for the step from tensor names to modules of the model. */
   mapWeightsForModel(tensors: TensorFile, model: AdaptableModel, options: MapOptions = {}): LoraWeights {
     return LoraWeights.map(this, tensors, model, options);
+  }
+
+  get base(): NamedBase {
+    return this.settings.base;
+  }
+
+  getBatchTypes(): readonly BatchType[] {
+    return ['lora'];
+  }
+
+  openTensors(folder: string): TensorFile {
+    return openAdapterTensors(folder);
+  }
+
+  mapAdapter(file: TensorFile, target: AdapterTarget, baseModel: BaseCheck): MappedAdapter {
+    const weights = this.mapWeightsForModel(file, target, { baseModel });
+    return { tensors: adapterTensors(weights, target.places), heads: undefined, report: weights.report };
   }
 }

@@ -94,7 +94,7 @@ export class MergedBase implements Omit<AdapterStore, 'checkIntegrity'> {
       isReleased = true;
       record.runningCount--;
     };
-    return { generation: this.generation, slots: [], tokenizer: this.#tokenizer?.tokenizer, release };
+    return { generation: this.generation, slots: [], heads: undefined, tokenizer: this.#tokenizer?.tokenizer, release };
   }
 
   get status(): AdapterStatus {

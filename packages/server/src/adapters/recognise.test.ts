@@ -22,15 +22,14 @@ describe('recognising an adapter', () => {
     write('adapter_config.json', '{"peft_type":"LORA"}');
     write('config.json', '{"model_type":"llama"}');
     const kind = await recogniseAdapter(folder, 'id');
-    assert.equal(kind.type, 'lora');
-    assert.equal(new TextDecoder().decode(kind.configBytes), '{"peft_type":"LORA"}');
+    assert.deepEqual(kind.getBatchTypes(), ['lora']);
   });
 
-  it('refuses Medusa heads, alone and with LoRA', async () => {
+  it('finds Medusa heads by the config.json, alone and with LoRA', async () => {
     write('config.json', '{"medusa_num_heads":3}');
-    await assert.rejects(recogniseAdapter(folder, 'id'), /it is a Medusa adapter, which this version does not serve/);
-    write('adapter_config.json', '{}');
-    await assert.rejects(recogniseAdapter(folder, 'id'), /a Medusa adapter with LoRA/);
+    assert.deepEqual((await recogniseAdapter(folder, 'id')).getBatchTypes(), ['medusa']);
+    write('adapter_config.json', '{"peft_type":"LORA"}');
+    assert.deepEqual((await recogniseAdapter(folder, 'id')).getBatchTypes(), ['lora', 'medusa']);
   });
 
   it('refuses a whole model and a folder of something else', async () => {

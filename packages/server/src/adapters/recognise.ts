@@ -1,35 +1,33 @@
 /**
- * Tells by the files of a folder which type of adapter it holds, and hands over its configuration. Knows no source and
- * nothing of what the types mean: a new type is one more line here and its own files.
+ * Tells by the files of a folder which type of adapter it holds, and reads its configuration. Knows no source and nothing
+ * of what the types mean: a new type is one more line here and its own files.
  */
 
 import { constants } from 'node:fs';
 import { open } from 'node:fs/promises';
 import { join } from 'node:path';
 import { parseJsonObject } from '../weights/strict-json.ts';
+import type { AdapterConfig } from './adapter-config.ts';
 import { adapterInvalid } from './adapter-invalid.ts';
-
-/** A recognised adapter and the bytes of its configuration file. */
-export interface AdapterKind {
-  readonly type: 'lora';
-  readonly configBytes: Uint8Array;
-}
+import { LoraConfig } from './lora-config.ts';
+import { MedusaConfig } from './medusa/medusa-config.ts';
+import { MedusaLoraConfig } from './medusa/medusa-lora-config.ts';
 
 /** Configurations are a few KiB. */
 const MAX_CONFIG_BYTES = 1 << 20;
 const LORA_CONFIG = 'adapter_config.json';
 const MODEL_CONFIG = 'config.json';
 
-/** Throws ADAPTER_INVALID for folders that hold no adapter, or one of a type that is not served. */
-export async function recogniseAdapter(folder: string, adapterId: string): Promise<AdapterKind> {
-  const configBytes = await readConfig(folder, LORA_CONFIG, adapterId);
-  const modelConfig = await readConfig(folder, MODEL_CONFIG, adapterId);
-  if (modelConfig !== undefined && hasMedusaHeads(modelConfig)) {
-    const what = configBytes === undefined ? 'a Medusa adapter' : 'a Medusa adapter with LoRA';
-    throw adapterInvalid(adapterId, `it is ${what}, which this version does not serve`);
-  }
-  if (configBytes !== undefined) return { type: 'lora', configBytes };
-  if (modelConfig !== undefined) throw adapterInvalid(adapterId, 'it is a whole model, not an adapter');
+/** Throws ADAPTER_INVALID for folders that hold no adapter, and for configurations that cannot be used. */
+export async function recogniseAdapter(folder: string, adapterId: string): Promise<AdapterConfig> {
+  const loraBytes = await readConfig(folder, LORA_CONFIG, adapterId);
+  const modelBytes = await readConfig(folder, MODEL_CONFIG, adapterId);
+  const lora = loraBytes && LoraConfig.parse(loraBytes, adapterId);
+  const medusa = modelBytes && hasMedusaHeads(modelBytes) ? MedusaConfig.parse(modelBytes, adapterId) : undefined;
+  if (lora && medusa) return new MedusaLoraConfig(lora, medusa);
+  const found = lora ?? medusa;
+  if (found !== undefined) return found;
+  if (modelBytes !== undefined) throw adapterInvalid(adapterId, 'it is a whole model, not an adapter');
   throw adapterInvalid(adapterId, `it has neither ${LORA_CONFIG} nor a Medusa ${MODEL_CONFIG}`);
 }
 

@@ -33,7 +33,13 @@ class Setting {
           this.loads.push({ generation, end: (error) => (error ? reject(error) : resolve()) });
         });
       }
-      return { generation, slot: { byteLength: actualBytes }, tokenizer: undefined, report: undefined };
+      return {
+        generation,
+        slot: { byteLength: actualBytes, weights: new Map() },
+        heads: undefined,
+        tokenizer: undefined,
+        report: undefined,
+      };
     };
     return { generation, adapterId: generation, deviceBytes, load };
   }

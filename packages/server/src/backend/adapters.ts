@@ -1,7 +1,7 @@
 /** An adapter as a device sees it: low-rank factors and replacements at places of the model. Knows no file format, no PEFT. */
 
 import type { TensorView } from '../weights/tensor-view.ts';
-import type { EmbeddingTable, Projection } from './backend.ts';
+import type { EmbeddingTable, Projection, Weight } from './backend.ts';
 
 /** `scale * B A`, a change of some weight `[out, in]`. */
 export interface LowRankFactors {
@@ -34,10 +34,14 @@ export interface ReplacementTensors {
 export interface AdapterTensors {
   readonly lowRank: readonly LowRankTensors[];
   readonly replacements: readonly ReplacementTensors[];
+  /** Weights of its own that enter the model nowhere, by name: those of draft heads. */
+  readonly weights: readonly TensorView[];
 }
 
 /** A resident adapter. Opaque outside its backend. */
 export interface AdapterSlot {
   /** Device memory that the slot holds. */
   readonly byteLength: number;
+  /** Those of its own, by name; valid until the slot is unloaded. */
+  readonly weights: ReadonlyMap<string, Weight>;
 }

@@ -18,6 +18,8 @@ export interface ModelCase extends FolderCase {
   /** Undefined where the set has the model for its adapters' sake only. */
   readonly base: FolderCase | undefined;
   readonly adapters: readonly FolderCase[];
+  /** Adapters with draft heads, alone or with LoRA; their prompts are the model's. */
+  readonly heads: readonly FolderCase[];
   /** `merges`, of adapters of one model of a set. */
   readonly merges: readonly FolderCase[];
   /** `mixed_batch`, which belongs to one model of a set. */
@@ -69,16 +71,19 @@ function modelCase(root: string, name: string, skipped: SkippedCase[]): ModelCas
   const base = { name, folder };
   const hasReference = existsSync(join(folder, 'expected.json'));
   if (!hasReference) skipped.push({ name: `models/${name}`, reason: NO_REFERENCE });
-  const adapters = listFolders(join(root, 'adapters', name)).flatMap((adapter) => {
-    const found = { name: `${name}/${adapter}`, folder: join(root, 'adapters', name, adapter) };
-    const reason = unservedAdapter(found.folder);
-    if (reason !== undefined) skipped.push({ name: `adapters/${found.name}`, reason });
-    return reason === undefined ? [found] : [];
+  const found = listFolders(join(root, 'adapters', name)).map((adapter) => {
+    return { name: `${name}/${adapter}`, folder: join(root, 'adapters', name, adapter) };
   });
+  const compared = found.filter(({ name: adapter, folder: place }) => {
+    const reason = incomparableAdapter(place, hasReference);
+    if (reason !== undefined) skipped.push({ name: `adapters/${adapter}`, reason });
+    return reason === undefined;
+  });
+  const [heads, adapters] = [compared.filter(hasHeads), compared.filter((adapter) => !hasHeads(adapter))];
   const mixed = { name: 'mixed_batch', folder: join(root, 'mixed_batch') };
   const mixedBatch = name === LETTERED_MODEL && existsSync(mixed.folder) ? mixed : undefined;
   const merges = name === LETTERED_MODEL ? mergeCases(root, skipped) : [];
-  return { name, folder, base: hasReference ? base : undefined, adapters, merges, mixedBatch };
+  return { name, folder, base: hasReference ? base : undefined, adapters, heads, merges, mixedBatch };
 }
 
 function mergeCases(root: string, skipped: SkippedCase[]): FolderCase[] {
@@ -97,10 +102,14 @@ function unservedType(folder: string): string | undefined {
   return isServed ? undefined : `model_type ${type} is not served`;
 }
 
-function unservedAdapter(folder: string): string | undefined {
-  const hasHeads = 'medusa_num_heads' in readObject(join(folder, 'config.json'));
-  if (hasHeads) return 'Medusa heads are not served';
-  return existsSync(join(folder, 'expected.json')) ? undefined : NO_REFERENCE;
+function incomparableAdapter(folder: string, hasModelReference: boolean): string | undefined {
+  if (!hasHeads({ folder })) return existsSync(join(folder, 'expected.json')) ? undefined : NO_REFERENCE;
+  if (!existsSync(join(folder, 'expected.safetensors'))) return 'there is no expected.safetensors to compare with';
+  return hasModelReference ? undefined : 'the prompts of its model are not in the set';
+}
+
+function hasHeads({ folder }: Pick<FolderCase, 'folder'>): boolean {
+  return 'medusa_num_heads' in readObject(join(folder, 'config.json'));
 }
 
 function skipModel(root: string, name: string, reason: string, skipped: SkippedCase[]): void {

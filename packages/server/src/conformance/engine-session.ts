@@ -4,12 +4,16 @@
  */
 
 import { dirname, join } from 'node:path';
-import { AdapterLoader } from '../adapters/adapter-loader.ts';
+import { AdapterLoader, type LoadedAdapter } from '../adapters/adapter-loader.ts';
 import type { AdapterSlot, AdapterTensors } from '../backend/adapters.ts';
 import type { Backend } from '../backend/backend.ts';
 import { GgmlBackend } from '../backend/ggml/ggml-backend.ts';
 import { present } from '../base/assert.ts';
+import type { StepSegment } from '../backend/step.ts';
 import { BaseModel } from '../engine/base-model.ts';
+import { BatchMedusaWeights } from '../engine/drafting/batch-medusa-weights.ts';
+import type { MedusaModel } from '../layers/medusa/medusa-model.ts';
+import { kvShape, kvTypes } from '../serving/limits.ts';
 import { findBaseConfig } from '../sources/base-config.ts';
 import { BatchRun, type Pace, type Task } from './batch-run.ts';
 import type { Answer } from './comparison.ts';
@@ -20,6 +24,12 @@ export interface SessionOptions {
   readonly folder: string;
   readonly precision: Precision;
   readonly threads: number;
+}
+
+/** Logits of a segment's rows, and of the guesses after each of them one after the other. */
+export interface GuessedSegment {
+  readonly logits: readonly Float32Array[];
+  readonly guesses: readonly Float32Array[];
 }
 
 export class EngineSession {
@@ -56,9 +66,12 @@ export class EngineSession {
     }
   }
 
+  load(folder: string, adapterId: string): Promise<LoadedAdapter> {
+    return this.#loader.load(folder, adapterId, new AbortController().signal);
+  }
+
   async loadAdapter(folder: string, adapterId: string): Promise<AdapterSlot> {
-    const { slot } = await this.#loader.load(folder, adapterId, new AbortController().signal);
-    return slot;
+    return (await this.load(folder, adapterId)).slot;
   }
 
   /** Its tensors in memory, independent of the folder. */
@@ -88,6 +101,28 @@ export class EngineSession {
   async answerOne(task: Task, pace: Pace): Promise<Answer> {
     const [answer] = await this.answer([task], pace);
     return present(answer, 'the answer to a task');
+  }
+
+  /** One step of whole prompts, then a draft from every row of a segment by the heads at its place. */
+  async guess(segments: readonly StepSegment[], heads: readonly MedusaModel[]): Promise<GuessedSegment[]> {
+    const { decoder } = this.#model.description;
+    const cellCount = segments.reduce((sum, { tokens }) => sum + tokens.length, 0);
+    const kv = this.#backend.createKvStore(kvShape(decoder, kvTypes(this.#precision.dtype, 'high'), cellCount));
+    try {
+      const options = { reduce: false, keepHidden: true };
+      const output = await this.#backend.runStep(this.#model.decoder, kv, segments, options);
+      const logits = segments.map(({ tokens }, segment) => tokens.map((_, row) => output.logits(segment, row).slice()));
+      const rows = segments.flatMap(({ tokens, adapters }, segment) =>
+        tokens.map((_, row) => ({ heads: heads[segment]!, segment, output: row, adapters })),
+      );
+      const guesses = await new BatchMedusaWeights(rows).logits(this.#backend, this.#model.decoder);
+      return logits.map((of, segment) => ({
+        logits: of,
+        guesses: guesses.filter((_, row) => rows[row]!.segment === segment).flat(),
+      }));
+    } finally {
+      kv.dispose();
+    }
   }
 
   /** All adapters must be unloaded. */

@@ -10,6 +10,7 @@ import type { FolderCase, ModelCase } from './cases.ts';
 import type { AnsweredPrompt, CheckedModel } from './checked-model.ts';
 import { compareGreedy, compareRows, worstOf, type Outcome } from './comparison.ts';
 import { EngineSession, type SessionOptions } from './engine-session.ts';
+import { checkHeads } from './heads-checks.ts';
 import { checkOtherForms } from './loading-checks.ts';
 import { mergedSlots } from './merged-slots.ts';
 import type { CheckGroup, Report } from './report.ts';
@@ -37,6 +38,7 @@ export async function checkModel(model: ModelCase, options: SessionOptions, repo
       );
     }
     await report.group(`${name}: batches`, (group) => checkBatches(checked, group));
+    await checkHeads(checked, report);
     if (mixedBatch) await report.group(`${name}: mixed_batch`, (group) => checkMixedBatch(checked, mixedBatch, group));
   } finally {
     for (const slot of checked.adapters.values()) session.unloadAdapter(slot);

@@ -26,6 +26,24 @@ export function readVectors(folder: string): PromptVector[] {
   return entries.map((entry, i) => ({ ...entry, logits: logits[i]! }));
 }
 
+/** A prompt of a model with what draft heads guess after each of its tokens. */
+export interface HeadsVector {
+  readonly prompt: readonly number[];
+  /** A row `[vocab]` for every token of the prompt. */
+  readonly logits: readonly Float32Array[];
+  /** For every token one after the other its heads' rows `[vocab]`. */
+  readonly guesses: readonly Float32Array[];
+}
+
+/** The vectors of an adapter with draft heads, for the prompts of its model. */
+export function readHeadsVectors(folder: string, modelFolder: string): HeadsVector[] {
+  const prompts = readJson<Pick<PromptVector, 'prompt'>[]>(join(modelFolder, 'expected.json'));
+  const path = join(folder, 'expected.safetensors');
+  const lengths = prompts.map(({ prompt }) => prompt.length);
+  const [logits, guesses] = [readLogits(path, lengths), readLogits(path, lengths, 'medusa')];
+  return prompts.map(({ prompt }, i) => ({ prompt, logits: logits[i]!, guesses: guesses[i]! }));
+}
+
 export interface MixedRow {
   /** `__base__`, or the letter under which the reference loaded an adapter. */
   readonly adapter: string;
@@ -63,14 +81,14 @@ export function readTokenizerVectors(folder: string): TokenizerVectors {
   return readJson(join(folder, 'expected.json'));
 }
 
-/** Tensors `logits.<i>` `[lengths[i], vocab]`, row by row. */
-function readLogits(path: string, lengths: readonly number[]): Float32Array[][] {
+/** Tensors `logits.<i>` `[lengths[i], ..., vocab]`, row by row. */
+function readLogits(path: string, lengths: readonly number[], stem = 'logits'): Float32Array[][] {
   const file = openSafetensors(path);
   try {
     return lengths.map((length, i) => {
-      const view = file.get(`logits.${i}`);
-      if (view?.shape.length !== 2 || view.shape[0] !== length) {
-        throw new Error(`${basename(path)} has no logits.${i} of ${length} rows`);
+      const view = file.get(`${stem}.${i}`);
+      if (view?.shape[0] !== length) {
+        throw new Error(`${basename(path)} has no ${stem}.${i} of ${length} rows`);
       }
       return rowsOf(view);
     });
@@ -80,9 +98,9 @@ function readLogits(path: string, lengths: readonly number[]): Float32Array[][] 
 }
 
 function rowsOf(view: TensorView): Float32Array[] {
-  const [rowCount = 0, width = 0] = view.shape;
+  const width = view.shape.at(-1) ?? 0;
   const values = readFloats(view);
-  return Array.from({ length: rowCount }, (_, row) => values.subarray(row * width, (row + 1) * width));
+  return Array.from({ length: values.length / width }, (_, row) => values.subarray(row * width, (row + 1) * width));
 }
 
 function readJson<T>(path: string): T {

@@ -77,7 +77,7 @@ export class Intake implements Generator {
         speculation: request.speculation,
         sampling: request.sampling,
         adapterGeneration: lease?.generation,
-        heads: undefined,
+        heads: lease?.heads,
       },
       this.#parts.speculation,
     );

@@ -2,7 +2,7 @@
 
 import { invalidField } from '../base/errors.ts';
 import { isSampling, type SamplingParams } from '../engine/sampling/params.ts';
-import type { MedusaModel } from '../layers/medusa/medusa-model.ts';
+import type { DraftHeads } from '../adapters/adapter-lease.ts';
 import type { RequestDrafting } from './running-request.ts';
 
 export const SPECULATION_MODES = ['auto', 'off', 'medusa', 'ngram'] as const;
@@ -12,12 +12,6 @@ export interface SpeculationParams {
   readonly mode: SpeculationMode;
   /** Most tokens guessed ahead; undefined leaves it to the server. */
   readonly tokens: number | undefined;
-}
-
-/** Draft heads and the identity of their content. */
-export interface DraftHeads {
-  readonly model: MedusaModel;
-  readonly generation: string;
 }
 
 export interface SpeculationDefaults {

@@ -12,6 +12,8 @@ import { ShardedTensors } from './sharded-tensors.ts';
 import type { TensorFile } from './tensor-view.ts';
 import { openTorchArchive } from './torch-archive.ts';
 
+const HEAD_FILE = 'medusa_lm_head.safetensors';
+const LORA_FILE = /^adapter_model.*\.safetensors$/;
 const NUMBERED_SHARD = /^adapter_model-(\d{5})-of-(\d{5})\.safetensors$/;
 
 /** A base model's: `model.safetensors`, its shards, or the only safetensors file there is. */
@@ -38,6 +40,30 @@ export function openAdapterTensors(folder: string): TensorFile {
   if (found !== undefined) return found;
   if (names.includes('adapter_model.bin')) return openTorchArchive(join(folder, 'adapter_model.bin'));
   throw fileFault(folder, 'the folder has neither adapter_model.safetensors nor adapter_model.bin');
+}
+
+/** Draft heads': `medusa_lm_head.safetensors`, any other safetensors files at the root, or `medusa_lm_head.pt`. */
+export function openHeadTensors(folder: string): TensorFile {
+  const names = listFiles(folder);
+  const found = headFiles(names);
+  if (found.length > 0) return openShards(folder, found);
+  if (names.includes('medusa_lm_head.pt')) return openTorchArchive(join(folder, 'medusa_lm_head.pt'));
+  throw fileFault(folder, 'the folder has neither *.safetensors nor medusa_lm_head.pt');
+}
+
+/** Those of LoRA and of draft heads in one folder, in files of their own or together. */
+export function openLoraAndHeadTensors(folder: string): TensorFile {
+  const names = listFiles(folder);
+  const lora = names.filter((name) => LORA_FILE.test(name));
+  const found = [...new Set([...lora, ...headFiles(names)])].sort();
+  if (found.length === 0) throw fileFault(folder, 'the folder has no *.safetensors file');
+  return openShards(folder, found);
+}
+
+/** Without a file of the usual name, every safetensors file may hold heads. */
+function headFiles(names: readonly string[]): readonly string[] {
+  if (names.includes(HEAD_FILE)) return [HEAD_FILE];
+  return names.filter((name) => name.endsWith('.safetensors')).sort();
 }
 
 function openNamed(folder: string, names: readonly string[], stem: string): TensorFile | undefined {

@@ -3,9 +3,11 @@
 import { z } from 'zod';
 import { shown } from '../../weights/file-fault.ts';
 import { parseJsonObject } from '../../weights/strict-json.ts';
+import { openHeadTensors } from '../../weights/tensor-folder.ts';
 import type { TensorFile } from '../../weights/tensor-view.ts';
 import { adapterInvalid } from '../adapter-invalid.ts';
-import type { BaseCheck } from '../base-check.ts';
+import type { AdapterConfig, AdapterTarget, BatchType, MappedAdapter } from '../adapter-config.ts';
+import type { BaseCheck, NamedBase } from '../base-check.ts';
 import { MedusaWeights, type DraftableModel } from './medusa-weights.ts';
 
 /** More heads than anybody has trained; each costs a row of verification. */
@@ -22,7 +24,7 @@ const FIELDS = z.looseObject({
   base_model_name_or_path: z.string().nullish(),
 });
 
-export class MedusaConfig {
+export class MedusaConfig implements AdapterConfig {
   /** For messages and reports. */
   readonly adapterId: string;
   readonly headCount: number;
@@ -30,14 +32,15 @@ export class MedusaConfig {
   readonly layerCount: number;
   /** As the file says; which heads they are follows from their tensors. */
   readonly version: number;
-  readonly baseModel: string | undefined;
+  readonly base: NamedBase;
 
   private constructor(adapterId: string, fields: z.output<typeof FIELDS>) {
     this.adapterId = adapterId;
     this.headCount = fields.medusa_num_heads;
     this.layerCount = fields.medusa_num_layers;
     this.version = fields.version;
-    this.baseModel = fields.base_model_name_or_path ?? undefined;
+    const name = fields.base_model_name_or_path ?? undefined;
+    this.base = { name, modelClass: undefined, modelLibrary: undefined };
   }
 
   /** Reads the bytes of a config.json. Throws ADAPTER_INVALID naming the field. */
@@ -48,9 +51,22 @@ export class MedusaConfig {
     throw adapterInvalid(adapterId, `config.json: \`${shown(issue!.path.join('.'))}\` ${issue!.message}`);
   }
 
+  getBatchTypes(): readonly BatchType[] {
+    return ['medusa'];
+  }
+
+  openTensors(folder: string): TensorFile {
+    return openHeadTensors(folder);
+  }
+
   /** LoRAX's name for the step from tensor names to heads. */
   mapWeightsForModel(tensors: TensorFile, model: DraftableModel, baseModel: BaseCheck): MedusaWeights {
     return MedusaWeights.map(this, tensors, model, baseModel);
+  }
+
+  mapAdapter(file: TensorFile, target: AdapterTarget, baseModel: BaseCheck): MappedAdapter {
+    const { tensors: weights, shape, report } = this.mapWeightsForModel(file, target, baseModel);
+    return { tensors: { lowRank: [], replacements: [], weights }, heads: shape, report };
   }
 }
 

@@ -44,10 +44,11 @@ export class MedusaWeights {
    */
   static map(config: MedusaConfig, tensors: TensorFile, model: DraftableModel, baseModel: BaseCheck): MedusaWeights {
     const { adapterId, headCount, layerCount } = config;
+    const { hiddenSize, vocabSize } = model;
     const report = new ReportBuilder({ adapterId, strict: true, baseModel, ignoredConfigFields: [] });
     const byName = new Map(tensors.names.map((name) => [plainName(name), name]));
     const version = layerCount > 1 || byName.has(`0.${layerCount}.weight`) ? 1 : 2;
-    const shape: MedusaShape = { ...model, version, headCount, layerCount };
+    const shape: MedusaShape = { version, headCount, layerCount, hiddenSize, vocabSize };
     const taken = new HeadTensors(tensors, byName, report);
     const heads = Array.from({ length: headCount }, (_, head) => taken.head(head, shape));
     taken.tellUnused(config);

@@ -41,7 +41,7 @@ function lowRank(at: Projection, rank: number, scale: number, own: Partial<LowRa
 }
 
 function member(id: string, weight: number, ...parts: LowRankTensors[]): MergeMember {
-  return { id, weight, tensors: { lowRank: parts, replacements: [] } };
+  return { id, weight, tensors: { lowRank: parts, replacements: [], weights: [] } };
 }
 
 function recipe(strategy: MergeStrategy, density = 0.5): MergeRecipe {
@@ -100,7 +100,10 @@ describe('the result', () => {
     const cross = members.flatMap(({ tensors: left, weight: w }) =>
       members.map(({ tensors: right, weight }) => {
         const [from, to] = [left.lowRank[0]!, right.lowRank[0]!];
-        return delta({ lowRank: [{ ...from, a: to.a, scale: w * weight * from.scale }], replacements: [] }, Q);
+        return delta(
+          { lowRank: [{ ...from, a: to.a, scale: w * weight * from.scale }], replacements: [], weights: [] },
+          Q,
+        );
       }),
     );
     const expected = cross[0]!.map((_, i) => cross.reduce((sum, values) => sum + values[i]!, 0));
@@ -173,7 +176,7 @@ describe('what does not fit', () => {
 
     test(`${strategy} and an adapter with a tensor of the base model`, () => {
       const weight = tensor('lm_head.weight', [OUT, IN], 1n);
-      const saved = { lowRank: [], replacements: [{ at: Q, weight, bias: undefined }] };
+      const saved = { lowRank: [], replacements: [{ at: Q, weight, bias: undefined }], weights: [] };
       assert.equal(
         reason([plain, { id: 'saved', weight: 1, tensors: saved }], strategy),
         '`merged_adapters` cannot merge `saved`: its lm_head.weight replaces a tensor of the base model',

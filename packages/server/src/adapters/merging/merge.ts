@@ -54,7 +54,7 @@ export async function mergeAdapters(
     await setImmediate();
   }
   signal.throwIfAborted();
-  return { lowRank, replacements: [] };
+  return { lowRank, replacements: [], weights: [] };
 }
 
 function mergePlace(parts: readonly MergePart[], context: MergeContext): LowRankTensors {

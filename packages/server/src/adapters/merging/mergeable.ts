@@ -24,7 +24,8 @@ export function checkMergeable(members: readonly MergeMember[], { strategy }: Me
 }
 
 /** What more than one member may have at a place cannot be added: each means to be the only one there. */
-function checkLowRankOnly(id: string, { lowRank, replacements }: AdapterTensors): void {
+function checkLowRankOnly(id: string, { lowRank, replacements, weights }: AdapterTensors): void {
+  if (weights.length > 0) throw refused(`cannot merge \`${id}\`: it has Medusa heads, which are no change of the base`);
   const [replacement] = replacements;
   const replacing = replacement?.weight ?? replacement?.bias;
   if (replacing !== undefined) {

@@ -3,7 +3,7 @@
  * Loads take turns after every tensor, with each other and with the event loop. Knows nothing about steps.
  */
 
-import { DTYPE_BYTES, elementCount, type Dtype } from '../../weights/tensor-view.ts';
+import { DTYPE_BYTES, elementCount, type Dtype, type TensorView } from '../../weights/tensor-view.ts';
 import { present } from '../../base/assert.ts';
 import type { Projection } from '../backend.ts';
 import type { AdapterTensors, LowRankTensors, ReplacementTensors } from '../adapters.ts';
@@ -30,6 +30,7 @@ export class AdapterLoader {
     const { bank, offset } = this.#place(linear, extent, this.#bankDtype(tensors));
     const slot = new SlotBuilder(this.#device, bank, offset, extent);
     try {
+      for (const view of tensors.weights) await slot.hold(view);
       for (const replacement of tensors.replacements) await slot.replace(replacement);
       for (const factors of tensors.lowRank) {
         await slot.add(factors);
@@ -47,7 +48,8 @@ export class AdapterLoader {
     const rankBytes = DTYPE_BYTES[this.#bankDtype(tensors)];
     const factors = tensors.lowRank.map((each) => factorBytes(each, rankBytes));
     const replaced = tensors.replacements.map(replacementBytes);
-    return [...factors, ...replaced].reduce((sum, bytes) => sum + bytes, 0);
+    const held = tensors.weights.map(heldBytes);
+    return [...factors, ...replaced, ...held].reduce((sum, bytes) => sum + bytes, 0);
   }
 
   unload(slot: GgmlAdapterSlot): void {
@@ -112,4 +114,8 @@ function replacementBytes({ at, weight, bias }: ReplacementTensors): number {
   const dtype = (at.weight as GgmlWeight).dtype;
   const weightBytes = weight ? elementCount(weight.shape) * DTYPE_BYTES[dtype] : 0;
   return weightBytes + (bias ? elementCount(bias.shape) * FLOAT_BYTES : 0) + 2 * BUFFER_ROUNDING;
+}
+
+function heldBytes({ shape, dtype }: TensorView): number {
+  return elementCount(shape) * (shape.length === 1 ? FLOAT_BYTES : DTYPE_BYTES[dtype]) + BUFFER_ROUNDING;
 }

@@ -43,15 +43,14 @@ export class Drafts {
   }
 
   #build(context: GraphContext, forward: DraftForward, rows: readonly DraftRow[], step: GgmlStepOutput): DraftTensors {
-    const { tensor, width } = step.keptHidden;
-    const indices = Int32Array.from(rows, ({ segment, output }) => step.rowOf(segment, output));
-    const picked = this.#ggml.getRows(
-      context.claim(1),
-      tensor,
-      context.input(GGML_TYPE.int32, rows.length, 1, indices),
-    );
+    // Copied, because ggml would take the whole step for a part of the draft's graph.
+    const hidden = rows.map(({ segment, output }) => step.hidden(segment, output));
+    const width = hidden[0]!.length;
+    const values = new Float32Array(width * rows.length);
+    for (const [i, row] of hidden.entries()) values.set(row, i * width);
+    const input = context.input(GGML_TYPE.float32, width, rows.length, values);
     const rowSet = makeRowSet(rows.map(({ adapters }) => ({ adapters, rowCount: 1 })));
-    const logits = forward(new GgmlDraftGraph(context), makeValue(picked, width, rowSet)) as GgmlValue;
+    const logits = forward(new GgmlDraftGraph(context), makeValue(input, width, rowSet)) as GgmlValue;
     const best = this.#ggml.argmax(context.claim(1), logits.tensor);
     for (const output of [logits.tensor, best]) {
       this.#ggml.setOutput(output);

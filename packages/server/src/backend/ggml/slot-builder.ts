@@ -5,7 +5,7 @@
 
 import { assert, present } from '../../base/assert.ts';
 import type { Pointer } from '../../native/ffi.ts';
-import { DTYPE_BYTES, type TensorView } from '../../weights/tensor-view.ts';
+import { DTYPE_BYTES, type Dtype, type TensorView } from '../../weights/tensor-view.ts';
 import type { LowRankTensors, ReplacementTensors } from '../adapters.ts';
 import type { Projection } from '../backend.ts';
 import type { AdapterBank } from './adapter-bank.ts';
@@ -36,6 +36,7 @@ export class SlotBuilder {
   readonly #extent: number;
   readonly #entries = new Map<string, AdapterEntry>();
   readonly #embeddings = new Map<string, EmbeddingEntry>();
+  readonly #weights = new Map<string, GgmlWeight>();
   /** Sums of what each projection's output gains; made resident at the end. */
   readonly #biases = new Map<string, Float32Array>();
   readonly #owned: (() => void)[] = [];
@@ -54,13 +55,18 @@ export class SlotBuilder {
   }
 
   async replace({ at, weight, bias }: ReplacementTensors): Promise<void> {
-    const replacement = weight && (await this.#copy(weight, at.weight as GgmlWeight));
+    const replacement = weight && (await this.#copy(weight, (at.weight as GgmlWeight).dtype));
     if (at.kind === 'embedding') {
       this.#embeddings.set(at.path, { rank: 0, aTransposed: undefined, bTransposed: undefined, replacement });
       return;
     }
     if (bias) this.#addBias(at.path, difference(finiteFloats(bias), this.#baseBias(at)));
     this.#entries.set(at.path, { ...this.#entry(at.path), replacement });
+  }
+
+  /** A weight of the adapter's own; vectors in float32, as everywhere. */
+  async hold(view: TensorView): Promise<void> {
+    this.#weights.set(view.name, await this.#copy(view, view.shape.length === 1 ? 'float32' : view.dtype));
   }
 
   /** The slot with all that was added so far; a failed load disposes what it finds there. */
@@ -76,6 +82,7 @@ export class SlotBuilder {
       extent: this.#extent,
       entries: this.#entries,
       embeddings: this.#embeddings,
+      weights: this.#weights,
       disposeOwned: () => this.#owned.forEach((dispose) => dispose()),
     };
   }
@@ -155,9 +162,9 @@ export class SlotBuilder {
     return tensor;
   }
 
-  async #copy(view: TensorView, like: GgmlWeight): Promise<GgmlWeight> {
+  async #copy(view: TensorView, dtype: Dtype): Promise<GgmlWeight> {
     requireFinite(view);
-    const weight = await copyWeight(this.#device.ggml, this.#device.bufferType, view, like.dtype);
+    const weight = await copyWeight(this.#device.ggml, this.#device.bufferType, view, dtype);
     this.#owned.push(() => weight.dispose());
     this.#byteLength += weight.byteLength;
     return weight;

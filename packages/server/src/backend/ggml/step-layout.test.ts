@@ -23,7 +23,7 @@ after(() => {
 function slot(bank: number, offset: number, rank: number): GgmlAdapterSlot {
   const entry = { rank, outputScale: undefined, outputBias: undefined, replacement: undefined };
   const entries = new Map([[PATH, entry]]);
-  const nothing = { embeddings: new Map(), disposeOwned: () => undefined, byteLength: 0 };
+  const nothing = { embeddings: new Map(), weights: new Map(), disposeOwned: () => undefined, byteLength: 0 };
   return { ...nothing, bank: banks[bank]!, offset, extent: rank, entries };
 }
 

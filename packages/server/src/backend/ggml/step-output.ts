@@ -53,7 +53,7 @@ export class GgmlStepOutput implements StepOutput {
   }
 
   logits(segment: number, output: number): Float32Array {
-    const row = this.rowOf(segment, output);
+    const row = this.#row(segment, output);
     const known = this.#rows.get(row);
     if (known) return known;
     const { logits, vocabSize } = this.#tensors;
@@ -66,7 +66,7 @@ export class GgmlStepOutput implements StepOutput {
   best(segment: number, output: number): BestToken {
     const { probabilities, vocabSize } = this.#tensors;
     assert(probabilities, 'the step was not asked to reduce');
-    const row = this.rowOf(segment, output);
+    const row = this.#row(segment, output);
     const id = this.#best[row]!;
     const probability = new Float32Array(1);
     this.#ggml.tensorGet(probabilities, probability, (row * vocabSize + id) * FLOAT_BYTES, FLOAT_BYTES);
@@ -74,21 +74,14 @@ export class GgmlStepOutput implements StepOutput {
   }
 
   hidden(segment: number, output: number): Float32Array {
-    const { tensor, width } = this.keptHidden;
-    const values = new Float32Array(width);
-    this.#ggml.tensorGet(tensor, values, this.rowOf(segment, output) * values.byteLength, values.byteLength);
+    const { hidden, hiddenSize } = this.#tensors;
+    assert(hidden, 'the step was asked to keep hidden states');
+    const values = new Float32Array(hiddenSize);
+    this.#ggml.tensorGet(hidden, values, this.#row(segment, output) * values.byteLength, values.byteLength);
     return values;
   }
 
-  /** `[width, outputs]`. */
-  get keptHidden(): { readonly tensor: Pointer; readonly width: number } {
-    const { hidden, hiddenSize } = this.#tensors;
-    assert(hidden, 'the step was asked to keep hidden states');
-    return { tensor: hidden, width: hiddenSize };
-  }
-
-  /** Among the output rows of the whole step. */
-  rowOf(segment: number, output: number): number {
+  #row(segment: number, output: number): number {
     return this.#firstOutputs[segment]! + output;
   }
 }
