@@ -13,6 +13,7 @@ import { envOf, flagOf } from '../packages/server/dist/config/option-spec.js';
 import { OPTIONS } from '../packages/server/dist/config/options.js';
 import { PBASE_VARIABLES } from '../packages/server/dist/config/pbase-settings.js';
 import { S3_VARIABLES } from '../packages/server/dist/config/s3-settings.js';
+import { DISTILL_OPTIONS, MEDUSA_OPTIONS } from '../packages/server/dist/config/train-options.js';
 import { createMetrics } from '../packages/server/dist/telemetry/metrics.js';
 
 const code = (text) => `\`${text}\``;
@@ -82,6 +83,11 @@ function optionsPage() {
     ),
     '## `lorax generate` alone',
     ...groups(GENERATE_OPTIONS, ['flag', 'default', 'meaning']),
+    '## `lorax train distill`',
+    ...groups(DISTILL_OPTIONS, ['flag', 'environment', 'default', 'meaning']),
+    '## `lorax train medusa`',
+    'It also takes the groups Model, Engine and Logs of `lorax serve`, and `--adapter-id`, `--adapter-source`, `--adapter-root`.',
+    ...groups(MEDUSA_OPTIONS, ['flag', 'default', 'meaning']),
     "## LoRAX's other flags",
     [
       '`lorax-launcher` and `lorax serve` know them all. *Ignored*: accepted with a warning, because the answers are the',

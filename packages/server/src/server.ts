@@ -17,8 +17,10 @@ import type { EngineDescription, LoadedEngine, RunningServer, StartDependencies 
 import type { MemoryEstimate } from './serving/memory-estimate.ts';
 import type { ServeOptions } from './config/options.ts';
 import { defaultAdapter } from './serving/adapters.ts';
-import { openEngine, type Engine, type EngineObserver } from './serving/engine.ts';
+import { openEngine, type Engine, type EngineObserver, type EngineParts } from './serving/engine.ts';
 import { makeServing } from './serving/http.ts';
+import { openTrainingBase as openBase } from './serving/training-base.ts';
+import type { TrainingBase } from './training/base.ts';
 import { estimateModelMemory } from './serving/memory-estimate.ts';
 import { chooseThreads } from './serving/threads.ts';
 import { metricsObserver, tellMerge, watchEngine } from './serving/metrics-observer.ts';
@@ -82,6 +84,10 @@ export async function loadEngine(options: ServeOptions, deps: StartDependencies)
   return { generator: engine.generator, dispose: () => engine.dispose() };
 }
 
+export async function openTrainingBase(options: ServeOptions, deps: StartDependencies): Promise<TrainingBase> {
+  return openBase(engineParts(options, deps, await findModel(options, deps), SILENT));
+}
+
 export async function describeEngine(options: ServeOptions): Promise<EngineDescription> {
   const { version, variant, directory } = loadGgml(options.ggmlPath);
   return {
@@ -111,12 +117,20 @@ const SILENT: EngineObserver = {
 
 function openWith(
   options: ServeOptions,
+  deps: StartDependencies,
+  place: Place,
+  observer: EngineObserver,
+): Promise<Engine> {
+  return openEngine(engineParts(options, deps, place, observer));
+}
+
+function engineParts(
+  options: ServeOptions,
   { progress, signal }: StartDependencies,
   { model, sources }: Place,
   observer: EngineObserver,
-): Promise<Engine> {
-  const { folder } = model;
-  return openEngine({ options, modelId: modelName(options), folder, sources, progress, observer, signal });
+): EngineParts {
+  return { options, modelId: modelName(options), folder: model.folder, sources, progress, observer, signal };
 }
 
 async function findModel(

@@ -64,6 +64,7 @@ export const ERRORS = {
   OPTION_INVALID: spec(500, 'startup', 'server_error', 'option {option}: {reason}'),
   MODEL_NOT_FOUND: spec(500, 'startup', 'server_error', 'model `{modelId}`: {reason}'),
   MODEL_INVALID: spec(500, 'startup', 'server_error', 'model `{modelId}` cannot be served: {reason}'),
+  TRAINING_FAILED: spec(500, 'startup', 'server_error', 'training stopped: {reason}'),
   ENGINE_LIBRARY: spec(500, 'startup', 'server_error', 'the tensor library cannot be used: {reason}'),
   FILE_INVALID: spec(422, 'adapter_invalid', INVALID, '{file}: {reason}'),
 } as const satisfies Record<string, ErrorSpec>;

@@ -8,6 +8,7 @@ import type { Generator } from '../scheduler/request.ts';
 import type { MemoryEstimate } from '../serving/memory-estimate.ts';
 import type { Logger } from '../telemetry/log.ts';
 import type { Progress } from '../telemetry/progress.ts';
+import type { TrainingBase } from '../training/base.ts';
 
 export interface EngineDescription {
   readonly library: string;
@@ -39,6 +40,7 @@ export interface Composition {
   readonly startServer: (options: ServeOptions, deps: StartDependencies) => Promise<RunningServer>;
   readonly loadEngine: (options: ServeOptions, deps: StartDependencies) => Promise<LoadedEngine>;
   readonly describeEngine: (options: ServeOptions) => Promise<EngineDescription>;
+  readonly openTrainingBase: (options: ServeOptions, deps: StartDependencies) => Promise<TrainingBase>;
   readonly estimateMemory: (options: ServeOptions) => Promise<MemoryEstimate>;
 }
 

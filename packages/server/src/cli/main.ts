@@ -13,6 +13,7 @@ import {
 } from '../config/command-line.ts';
 import { GENERATE_OPTIONS } from '../config/generate-options.ts';
 import { endingOf, EXIT } from './exit.ts';
+import { declareTrain } from './train-command.ts';
 
 const MODEL_GROUPS = ['Model', 'Adapters', 'Engine', 'Limits', 'Logs'];
 
@@ -62,6 +63,8 @@ function createProgram(end: (code: number) => void): Command {
     const { options } = readServeOptions(doctor, { model: false });
     end(await (await import('./doctor.ts')).doctor(options));
   });
+
+  declareTrain(program, end);
 
   program
     .command('version')

@@ -40,8 +40,15 @@ export class HiddenCache {
     const offset = this.#offsets.get(sample);
     if (offset !== undefined) return this.#read(sample, offset);
     const states = pick(await this.#states.of(sample.tokens, signal), sample.rows, this.#states.hiddenSize);
-    if (this.#usedBytes + states.byteLength <= this.#budgetBytes) await this.#write(sample, states);
+    if (this.#fits(sample)) await this.#write(sample, states);
     return states;
+  }
+
+  /** Computes what is not known yet; false where there is no room to keep it. */
+  async keep(sample: Sample, signal: AbortSignal): Promise<boolean> {
+    if (!this.#fits(sample)) return false;
+    await this.of(sample, signal);
+    return true;
   }
 
   async dispose(): Promise<void> {
@@ -59,9 +66,13 @@ export class HiddenCache {
 
   async #write(sample: Sample, states: Float32Array): Promise<void> {
     const { bytesWritten } = await this.#file.write(states, 0, states.byteLength, this.#usedBytes);
-    if (bytesWritten !== states.byteLength) return; // the disk is full: the sample is computed again
+    assert(bytesWritten === states.byteLength, 'the disk takes what it accepts');
     this.#offsets.set(sample, this.#usedBytes);
-    this.#usedBytes += sample.rows.length * this.#states.hiddenSize * FLOAT_BYTES;
+    this.#usedBytes += states.byteLength;
+  }
+
+  #fits({ rows }: Sample): boolean {
+    return this.#usedBytes + rows.length * this.#states.hiddenSize * FLOAT_BYTES <= this.#budgetBytes;
   }
 }
 

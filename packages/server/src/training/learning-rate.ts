@@ -1,6 +1,7 @@
 /** The learning rate of each update: linear warm-up, then what the schedule's name says. */
 
-export const SCHEDULES = ['cosine', 'linear', 'constant_with_warmup'] as const;
+import type { SCHEDULES } from '../config/train-options.ts';
+
 export type Schedule = (typeof SCHEDULES)[number];
 
 export interface RatePlan {

@@ -31,7 +31,10 @@ export function modelCard(facts: CardFacts, curveImage: string): string {
     accuracy(facts),
     '## Training',
     trained(facts),
-    table(['setting', 'value'], Object.entries(facts.settings).map(([flag, value]) => [`\`${flag}\``, value])),
+    table(
+      ['setting', 'value'],
+      Object.entries(facts.settings).map(([flag, value]) => [`\`${flag}\``, value]),
+    ),
     `![loss of each head over the updates](${curveImage})`,
   ];
   return `${sections.join('\n\n')}\n`;
