@@ -49,6 +49,7 @@ export async function openBenchEngine(bench: BenchOptions, folder: string): Prom
     modelId: modelName(bench),
     folder,
     sources: openSources({ adapterRoot, hub: openHub({ cacheDir: bench.cache, offline: true }) }),
+    disk: { remove: async () => 0 },
     progress: createProgress({ write: () => undefined }),
     observer: recorder,
     signal: new AbortController().signal,

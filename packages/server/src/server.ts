@@ -16,44 +16,46 @@ import { loadGgml } from './backend/ggml/library.ts';
 import type { EngineDescription, LoadedEngine, RunningServer, StartDependencies } from './cli/composition.ts';
 import type { MemoryEstimate } from './serving/memory-estimate.ts';
 import type { ServeOptions } from './config/options.ts';
-import { defaultAdapter } from './serving/adapters.ts';
+import { withOperatorsToken } from './serving/adapters.ts';
 import { openEngine, type Engine, type EngineObserver, type EngineParts } from './serving/engine.ts';
 import { makeServing } from './serving/http.ts';
 import { openTrainingBase as openBase } from './serving/training-base.ts';
 import type { TrainingBase } from './training/base.ts';
+import { openModelHub, openServedSources, type ServedSources } from './serving/sources.ts';
 import { estimateModelMemory } from './serving/memory-estimate.ts';
 import { chooseThreads } from './serving/threads.ts';
 import { metricsObserver, tellMerge, watchEngine } from './serving/metrics-observer.ts';
-import { openHub, type ResolvedModel } from './sources/hub.ts';
+import type { Hub, ResolvedModel } from './sources/hub.ts';
+import { mapLimited } from './sources/limited.ts';
 import { resolveModel } from './sources/model.ts';
-import { openPbase } from './sources/pbase.ts';
-import { openSources } from './sources/registry.ts';
-import { openS3 } from './sources/s3.ts';
 import type { Sources } from './sources/source.ts';
 import { createMetrics } from './telemetry/metrics.ts';
 import type { Progress } from './telemetry/progress.ts';
 
 const VERSION = readVersion();
 
+const PARALLEL_PRELOADS = 4;
+
 /** What the demo package calls its base; its adapters name it too. */
 const DEMO_MODEL_ID = 'lorax-demo/base';
 
-interface Place {
+interface Place extends ServedSources {
   readonly model: ResolvedModel;
-  readonly sources: Sources;
 }
 
 export async function startServer(options: ServeOptions, deps: StartDependencies): Promise<RunningServer> {
-  const { model, sources } = await findModel(options, deps);
+  const place = await findModel(options, deps);
+  const { model, sources, disk } = place;
   const metrics = createMetrics(metricLimits(options));
   const observer = metricsObserver(metrics, deps.log);
-  const engine = await openWith(options, deps, { model, sources }, observer);
+  const engine = await openWith(options, deps, place, observer);
   try {
-    watchEngine(metrics, engine);
+    watchEngine(metrics, engine, disk);
     tellMerge(deps.log, engine);
     const listedAdapters = options.mergeAdapterWeights ? [] : await listAdapters(sources, deps.signal);
+    engine.adapters.found(listedAdapters);
     const serving = makeServing(engine, { options, version: VERSION, revision: model.revision, listedAdapters });
-    await warmDefaultAdapter(engine, options, deps.signal);
+    await preload(engine, options, deps.signal);
     const app = createApp(serving, {
       metrics,
       log: deps.log,
@@ -70,6 +72,7 @@ export async function startServer(options: ServeOptions, deps: StartDependencies
       close: async () => {
         await server.close();
         await engine.dispose();
+        await disk.settled();
       },
     };
   } catch (error) {
@@ -102,7 +105,7 @@ export async function describeEngine(options: ServeOptions): Promise<EngineDescr
 export async function estimateMemory(options: ServeOptions): Promise<MemoryEstimate> {
   const silent: Progress = { start: () => ({ advance: () => undefined, done: () => undefined }) };
   const { signal } = new AbortController();
-  const { model } = await findModel(options, { progress: silent, signal });
+  const model = await resolveBase(options, openModelHub(options), { progress: silent, signal });
   return estimateModelMemory(modelName(options), model.folder, options.dtype, options);
 }
 
@@ -127,32 +130,27 @@ function openWith(
 function engineParts(
   options: ServeOptions,
   { progress, signal }: StartDependencies,
-  { model, sources }: Place,
+  { model, sources, disk }: Place,
   observer: EngineObserver,
 ): EngineParts {
-  return { options, modelId: modelName(options), folder: model.folder, sources, progress, observer, signal };
+  return { options, modelId: modelName(options), folder: model.folder, sources, disk, progress, observer, signal };
 }
 
-async function findModel(
+async function findModel(options: ServeOptions, deps: StartDependencies): Promise<Place> {
+  const adapterRoot = options.adapterRoot ?? (options.demo ? join(demoFolder(), 'adapters') : undefined);
+  const served = await openServedSources(options, adapterRoot, deps.log);
+  return { ...served, model: await resolveBase(options, served.hub, deps) };
+}
+
+function resolveBase(
   options: ServeOptions,
+  hub: Hub,
   { progress, signal }: Pick<StartDependencies, 'progress' | 'signal'>,
-): Promise<Place> {
-  const hub = openHub({
-    endpoint: options.hubEndpoint,
-    cacheDir: options.huggingfaceHubCache,
-    offline: options.hubOffline,
-    token: options.hubToken,
-  });
-  const demo = options.demo ? demoFolder() : undefined;
-  const adapterRoot = options.adapterRoot ?? (demo && join(demo, 'adapters'));
-  const s3 = openS3({ ...options.s3, cacheDir: options.huggingfaceHubCache });
-  const pbase = openPbase({ ...options.pbase, token: options.predibaseApiToken, s3 });
-  const sources = openSources({ adapterRoot, hub, s3, pbase });
-  const modelId = demo === undefined ? modelName(options) : join(demo, 'base');
-  const model = await downloading(progress, modelId, (onProgress) =>
+): Promise<ResolvedModel> {
+  const modelId = options.demo ? join(demoFolder(), 'base') : modelName(options);
+  return downloading(progress, modelId, (onProgress) =>
     resolveModel(modelId, { hub, revision: options.revision, signal, onProgress }),
   );
-  return { model, sources };
 }
 
 /** Shows a bar for as long as the Hub has something to send. */
@@ -192,12 +190,12 @@ async function listAdapters(sources: Sources, signal: AbortSignal): Promise<Serv
   return ids.map((id) => ({ id, source: 'local' }));
 }
 
-/** A default adapter that cannot be loaded is a fault of the start, not of the first request. */
-async function warmDefaultAdapter(engine: Engine, options: ServeOptions, signal: AbortSignal): Promise<void> {
-  const reference = defaultAdapter(options);
-  if (reference === undefined) return;
-  const lease = await engine.adapters.acquire(reference, signal);
-  lease.release();
+/** An adapter that cannot be loaded is a fault of the start, not of the first request. */
+async function preload({ adapters }: Engine, options: ServeOptions, signal: AbortSignal): Promise<void> {
+  const wanted = options.preloadedAdapterIds.map((id) => ({ id, source: options.preloadedAdapterSource }));
+  await mapLimited(wanted, PARALLEL_PRELOADS, signal, (reference, shared) =>
+    adapters.load({ reference: withOperatorsToken(reference, options), pin: true }, shared),
+  );
 }
 
 function corsRules(options: ServeOptions): CorsRules {

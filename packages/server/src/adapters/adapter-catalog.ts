@@ -51,6 +51,8 @@ export class AdapterCatalog {
   readonly #records = new Set<AdapterRecord>();
   /** The newest record of each id. */
   readonly #current = new Map<string, AdapterRecord>();
+  /** Keys of those that were there before anybody named them. */
+  readonly #found = new Set<string>();
   readonly #isHeld: IsHeld;
 
   constructor(isHeld: IsHeld) {
@@ -60,6 +62,12 @@ export class AdapterCatalog {
   get records(): readonly AdapterRecord[] {
     for (const record of this.#records) if (!this.#isCurrent(record) && !this.#isNeeded(record)) this.forget(record);
     return [...this.#records];
+  }
+
+  /** Known before anybody names it, and still once it is unloaded. */
+  found(adapter: NamedAdapter): void {
+    this.#found.add(keyOf(adapter));
+    if (!this.#current.has(keyOf(adapter))) this.#add(adapter, undefined);
   }
 
   located(reference: AdapterReference, location: AdapterLocation): AdapterRecord {
@@ -92,6 +100,13 @@ export class AdapterCatalog {
   used(record: AdapterRecord): void {
     this.#records.add(record);
     if (!this.#current.has(keyOf(record))) this.#current.set(keyOf(record), record);
+  }
+
+  /** Forgets these records of one id. */
+  unloaded(adapter: NamedAdapter, records: readonly AdapterRecord[]): void {
+    for (const record of records) this.forget(record);
+    const key = keyOf(adapter);
+    if (this.#found.has(key) && !this.#current.has(key)) this.#add(adapter, undefined);
   }
 
   forget(record: AdapterRecord): void {

@@ -23,6 +23,7 @@ export interface AdapterTarget extends AdaptableModel {
 
 /** An adapter's tensors where they belong; views of the file that was mapped. */
 export interface MappedAdapter {
+  readonly batchTypes: readonly BatchType[];
   readonly tensors: AdapterTensors;
   /** Draft heads, whose weights are among the tensors' own. */
   readonly heads: MedusaShape | undefined;

@@ -10,7 +10,7 @@ import { makeMedusaModel, type MedusaModel, type MedusaShape } from '../layers/m
 import type { Tokenizer } from '../text/tokenizer.ts';
 import { ownAdapter } from './adapter-copy.ts';
 import { adapterSites, type AdapterPlaces } from './adapter-tensors.ts';
-import type { AdapterTarget, MappedAdapter } from './adapter-config.ts';
+import type { AdapterTarget, BatchType, MappedAdapter } from './adapter-config.ts';
 import { SharedTokenizer } from './shared-tokenizer.ts';
 import { checkBase, type ResolveBase } from './base-check.ts';
 import type { LoadReport } from './load-report.ts';
@@ -36,6 +36,7 @@ export interface Inspection {
 /** An adapter in this process's memory, independent of its files. */
 export interface HostAdapter {
   readonly tensors: AdapterTensors;
+  readonly batchTypes: readonly BatchType[];
   /** Its draft heads, whose weights are among the tensors' own. */
   readonly heads: MedusaShape | undefined;
   /** Undefined for a merge. */
@@ -89,9 +90,9 @@ export class AdapterLoader {
   }
 
   async read(folder: string, adapterId: string, signal: AbortSignal): Promise<HostAdapter> {
-    const host = await this.#withMapped(folder, adapterId, signal, async ({ tensors, heads, report }) => ({
+    const host = await this.#withMapped(folder, adapterId, signal, async ({ tensors, ...rest }) => ({
+      ...rest,
       ...(await ownAdapter(tensors, signal)),
-      ...{ heads, report },
     }));
     const own = await this.#openTokenizer(folder, adapterId, signal);
     return { ...host, tokenizer: own && this.#share(own) };

@@ -125,7 +125,14 @@ export class AdapterMerges {
 async function merge(members: readonly MergeMember[], recipe: MergeRecipe, generation: string): Promise<HostAdapter> {
   const { signal } = new AbortController();
   const tensors = await mergeAdapters(members, recipe, BigInt(`0x${generation}`), signal);
-  return { tensors, heads: undefined, report: undefined, tokenizer: undefined, byteLength: tensorBytes(tensors) };
+  return {
+    tensors,
+    batchTypes: ['lora'],
+    heads: undefined,
+    report: undefined,
+    tokenizer: undefined,
+    byteLength: tensorBytes(tensors),
+  };
 }
 
 /** The members in memory for as long as `use` takes. */

@@ -13,7 +13,7 @@ import { Generations, isChangedError } from './adapter-generations.ts';
 import type { AdapterLease } from './adapter-lease.ts';
 import type { AdapterLoader, HostAdapter } from './adapter-loader.ts';
 import { AdapterMerges, type PreparedMember } from './adapter-merges.ts';
-import { AdapterNames } from './adapter-names.ts';
+import { AdapterNames, type NamedAdapter } from './adapter-names.ts';
 import { AdapterPins } from './adapter-pins.ts';
 import { AdapterPreparation, type CheckAccess, type PreparedAdapter } from './adapter-preparation.ts';
 import { adapterStatus } from './adapter-state.ts';
@@ -49,6 +49,8 @@ export interface AdapterStoreOptions {
   /** 0 keeps none that is not resident. */
   readonly hostCacheBytes: number;
   readonly observer: AdapterObserver;
+  /** Removes what this server downloaded of an adapter and gives the bytes; nothing is removed unless told. */
+  readonly removeFiles?: (adapter: NamedAdapter) => Promise<number>;
   /** Unix milliseconds. */
   readonly now?: () => number;
 }
@@ -132,6 +134,11 @@ export class AdapterStore {
     );
   }
 
+  /** Adapters that are known before anybody names them. */
+  found(adapters: readonly NamedAdapter[]): void {
+    for (const adapter of adapters) this.#catalog.found(adapter);
+  }
+
   statuses(): AdapterStatus[] {
     return this.#catalog.records.map((record) => this.#status(record));
   }
@@ -181,7 +188,10 @@ export class AdapterStore {
     }
     for (const name of this.#names.namesOf(adapter)) this.#names.take(name);
     this.#pins.unpin(adapter);
-    for (const each of records) this.#catalog.forget(each);
+    for (const each of records) {
+      freed.disk += (await this.#options.removeFiles?.(idAtSource(each))) ?? 0;
+    }
+    this.#catalog.unloaded(adapter, records);
     return { freed };
   }
 
@@ -203,10 +213,14 @@ export class AdapterStore {
 
   async #acquireOne(reference: AdapterReference, signal: AbortSignal): Promise<AdapterLease> {
     const { record, lease } = await this.#reside(reference, signal);
-    const { generation, slot, heads, tokenizer } = present(lease.adapters[0], 'the adapter that was leased');
+    const { generation, slot, batchTypes, heads, tokenizer } = present(
+      lease.adapters[0],
+      'the adapter that was leased',
+    );
     const brought: Brought = {
       generation,
-      slots: [{ slot, weight: 1 }],
+      slots: batchTypes.includes('lora') ? [{ slot, weight: 1 }] : [],
+      batchTypes,
       heads: heads && { model: heads, generation },
       tokenizer: tokenizer?.tokenizer,
     };
@@ -227,7 +241,11 @@ export class AdapterStore {
       const merge = this.#merges.prepare(generation, prepared, recipe);
       const lease = await this.#residency.acquire([this.#want(merge, merge.adapterId)], signal);
       const slots = lease.adapters.map(({ slot }) => ({ slot, weight: 1 }));
-      return this.#lease({ generation, slots, heads: undefined, tokenizer: undefined }, records, lease);
+      return this.#lease(
+        { generation, slots, batchTypes: ['lora'], heads: undefined, tokenizer: undefined },
+        records,
+        lease,
+      );
     } finally {
       for (const adapter of opened) adapter.close();
     }
@@ -250,7 +268,11 @@ export class AdapterStore {
     const wants = distinct.map(({ prepared }) => this.#want(prepared, prepared.record.id, prepared.record));
     const lease = await this.#residency.acquire(wants, signal);
     const slots = lease.adapters.map(({ slot }, i) => ({ slot, weight: distinct[i]?.weight ?? 0 }));
-    return this.#lease({ generation, slots, heads: undefined, tokenizer: undefined }, records, lease);
+    return this.#lease(
+      { generation, slots, batchTypes: ['lora'], heads: undefined, tokenizer: undefined },
+      records,
+      lease,
+    );
   }
 
   async #reside(reference: AdapterReference, signal: AbortSignal): Promise<Residence> {
@@ -298,7 +320,7 @@ export class AdapterStore {
     try {
       const placed = await this.#options.loader.place(host);
       host.tokenizer?.hold();
-      return { generation, ...placed, tokenizer: host.tokenizer, report: host.report };
+      return { generation, ...placed, batchTypes: host.batchTypes, tokenizer: host.tokenizer, report: host.report };
     } catch (error) {
       this.#hostCache.delete(generation);
       const remembered = this.#failures.remember(generation, error);
@@ -354,6 +376,11 @@ async function untilAtRest<T>(signal: AbortSignal, attempt: () => Promise<T>): P
       if (count === MAX_ATTEMPTS || signal.aborted || !isChangedError(error)) throw error;
     }
   }
+}
+
+/** The Hub's records are told apart by the `@revision` that callers ask for; its repositories have none. */
+function idAtSource({ id, source }: NamedAdapter): NamedAdapter {
+  return { id: source === 'hub' ? id.replace(/@.*$/, '') : id, source };
 }
 
 function notFound(adapterId: string, source: AdapterSource | undefined): LoraxError {

@@ -49,6 +49,7 @@ export class LoraConfig implements AdapterConfig {
 
   mapAdapter(file: TensorFile, target: AdapterTarget, baseModel: BaseCheck): MappedAdapter {
     const weights = this.mapWeightsForModel(file, target, { baseModel });
-    return { tensors: adapterTensors(weights, target.places), heads: undefined, report: weights.report };
+    const batchTypes = this.getBatchTypes();
+    return { batchTypes, tensors: adapterTensors(weights, target.places), heads: undefined, report: weights.report };
   }
 }

@@ -94,8 +94,18 @@ export class MergedBase implements Omit<AdapterStore, 'checkIntegrity'> {
       isReleased = true;
       record.runningCount--;
     };
-    return { generation: this.generation, slots: [], heads: undefined, tokenizer: this.#tokenizer?.tokenizer, release };
+    return {
+      generation: this.generation,
+      slots: [],
+      batchTypes: ['lora'],
+      heads: undefined,
+      tokenizer: this.#tokenizer?.tokenizer,
+      release,
+    };
   }
+
+  /** No other can be named. */
+  found(): void {}
 
   get status(): AdapterStatus {
     const { id, source, revision, diskBytes, lastUsedAtMs, runningCount } = this.#record;

@@ -8,6 +8,7 @@ import { invalidField, LoraxError } from '../base/errors.ts';
 import type { AdapterSlot } from '../backend/adapters.ts';
 import type { MedusaModel } from '../layers/medusa/medusa-model.ts';
 import type { SharedTokenizer } from './shared-tokenizer.ts';
+import type { BatchType } from './adapter-config.ts';
 import { ByteBudget, type Reservation } from './byte-budget.ts';
 import { EvictionOrder } from './eviction-order.ts';
 import type { LoadReport } from './load-report.ts';
@@ -15,6 +16,7 @@ import type { LoadReport } from './load-report.ts';
 export interface ResidentAdapter {
   readonly generation: string;
   readonly slot: AdapterSlot;
+  readonly batchTypes: readonly BatchType[];
   /** Its draft heads. */
   readonly heads: MedusaModel | undefined;
   readonly tokenizer: SharedTokenizer | undefined;

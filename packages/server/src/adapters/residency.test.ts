@@ -36,6 +36,7 @@ class Setting {
       return {
         generation,
         slot: { byteLength: actualBytes, weights: new Map() },
+        batchTypes: ['lora'],
         heads: undefined,
         tokenizer: undefined,
         report: undefined,

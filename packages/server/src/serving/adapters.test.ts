@@ -47,7 +47,9 @@ describe('an adapter that is merged into the base', () => {
     const flags = ['--adapter-id', adapterId, '--adapter-source', from, '--merge-adapter-weights'];
     const { options } = readServe(['--model-id', 'tiny', ...flags], { HF_TOKEN: 'hf_operator' });
     const sources = { hub: source('hub'), local: source('local'), s3: source('s3'), pbase: source('pbase') };
-    const parts = { options, modelId: 'tiny', folder: join(setting.root, 'model'), sources: sources satisfies Sources };
+    const folder = join(setting.root, 'model');
+    const disk = { remove: async () => 0 };
+    const parts = { options, modelId: 'tiny', folder, sources: sources satisfies Sources, disk };
     return readMerge(setting.backend, parts, signal);
   }
 

@@ -10,6 +10,7 @@ import type { ServeOptions } from '../config/options.ts';
 import { sketchModel, type ModelSketch } from '../engine/model-sketch.ts';
 import { AccessCheck } from '../sources/access.ts';
 import { findBaseConfig } from '../sources/base-config.ts';
+import type { DiskCache } from '../sources/disk-cache.ts';
 import type { Sources } from '../sources/source.ts';
 import { openAdapterTokenizer, type ServedText } from '../text/adapter-tokenizer.ts';
 
@@ -21,11 +22,14 @@ export interface AdapterParts {
   /** The model's folder on this machine. */
   readonly folder: string;
   readonly sources: Sources;
+  /** Of the adapters that this server downloaded. */
+  readonly disk: Pick<DiskCache, 'remove'>;
 }
 
-/** The adapter of `--adapter-id`. */
-export function defaultAdapter({ adapterId, adapterSource }: ServeOptions): AdapterReference | undefined {
-  return adapterId === undefined ? undefined : { id: adapterId, source: adapterSource };
+/** The adapter of `--adapter-id`, which the operator's own credentials open. */
+export function defaultAdapter(options: ServeOptions): AdapterReference | undefined {
+  const { adapterId: id, adapterSource: source } = options;
+  return id === undefined ? undefined : withOperatorsToken({ id, source }, options);
 }
 
 export function openAdapterStore(
@@ -45,6 +49,7 @@ export function openAdapterStore(
     maxResident: options.maxActiveAdapters,
     deviceBudgetBytes: Math.floor(freeBytes * options.adapterMemoryFraction),
     hostCacheBytes: options.adapterHostCacheBytes,
+    removeFiles: ({ id, source }) => parts.disk.remove(source, id),
     observer,
   });
 }
@@ -54,12 +59,12 @@ export async function readMerge(backend: Backend, parts: AdapterParts, signal: A
   const { options, modelId, folder } = parts;
   const model = await sketchModel(modelId, folder, options.dtype);
   const loader = openLoader(backend, model, parts);
-  const reference = withOperatorsToken(present(defaultAdapter(options), '--adapter-id'), options);
+  const reference = present(defaultAdapter(options), '--adapter-id');
   return readBaseMerge({ reference, access: openAccess(parts), loader, baseIdentity: baseIdentity(model) }, signal);
 }
 
-/** What becomes part of the base is fetched as the base is. The other sources know the operator's keys by themselves. */
-function withOperatorsToken(reference: AdapterReference, { hubToken }: ServeOptions): AdapterReference {
+/** What the operator names is fetched as the base is. The other sources know the operator's keys by themselves. */
+export function withOperatorsToken(reference: AdapterReference, { hubToken }: ServeOptions): AdapterReference {
   return reference.source === 'hub' && hubToken !== undefined ? { ...reference, apiToken: hubToken } : reference;
 }
 

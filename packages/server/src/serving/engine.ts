@@ -10,6 +10,8 @@ import type { ResidentAdapter } from '../adapters/residency-table.ts';
 import type { Backend } from '../backend/backend.ts';
 import { GgmlBackend } from '../backend/ggml/ggml-backend.ts';
 import type { ServeOptions } from '../config/options.ts';
+import type { DraftHeads } from '../adapters/adapter-lease.ts';
+import type { AdapterReference } from '../base/adapter-reference.ts';
 import { BaseModel } from '../engine/base-model.ts';
 import { Drafting } from '../engine/drafting/drafting.ts';
 import { KvCache } from '../engine/kv-cache.ts';
@@ -23,7 +25,7 @@ import type { Generator } from '../scheduler/request.ts';
 import type { Progress } from '../telemetry/progress.ts';
 import { openTokenizer } from '../text/hf-tokenizer.ts';
 import type { Tokenizer } from '../text/tokenizer.ts';
-import { openAdapterStore, readMerge, type AdapterParts } from './adapters.ts';
+import { defaultAdapter, openAdapterStore, readMerge, type AdapterParts } from './adapters.ts';
 import { chooseThreads } from './threads.ts';
 import { openModelTensors } from '../weights/tensor-folder.ts';
 import { deriveLimits, kvBytesPerToken, kvShape, kvTypes, type DerivedLimits } from './limits.ts';
@@ -51,6 +53,8 @@ export interface Engine {
   readonly adapters: AdapterStore | MergedBase;
   readonly scheduler: Scheduler;
   readonly generator: Generator;
+  /** For requests that name no adapter; undefined is the base. */
+  readonly defaultAdapter: AdapterReference | undefined;
   /** Finishes what is in hand, then frees everything in the order of dependence. */
   dispose(): Promise<void>;
 }
@@ -81,35 +85,62 @@ async function assemble(
   parts: EngineParts,
 ): Promise<Engine> {
   const { options, modelId, folder } = parts;
-  const tokenizer = await openTokenizer(folder, chatTemplateOption(options));
-  const eos = await eosTokenIds(modelId, folder, model.description.config, tokenizer.eosTokenIds);
-  const { decoder, config } = model.description;
-  const types = kvTypes(options.dtype, options.matmulPrecision);
-  const freeBytes = freemem();
-  const limits = deriveLimits(options, config.max_position_embeddings, kvBytesPerToken(decoder, types), freeBytes);
-  const kv = new KvCache(backend.createKvStore(kvShape(decoder, types, limits.maxBatchTotalTokens)));
-  const text = { tokenizer, vocabSize: decoder.vocabSize };
-  const observer = adapterObserver(parts.observer);
-  const adapters = merged ?? openAdapterStore(backend, model, parts, freeBytes, text, observer);
-  const scheduler = startScheduler(backend, model, kv, parts);
-  const { maxConcurrentRequests } = options;
-  const generator = new Intake({
-    limits: { ...limits, maxConcurrentRequests, vocabSize: decoder.vocabSize },
-    tokenizer,
-    eosTokenIds: new Set(eos),
-    scheduler,
-    speculation: { heads: undefined, ngramTokens: options.speculativeTokens },
-    adapters,
-  });
+  const owned: (() => Promise<void> | void)[] = [];
   const dispose = async (): Promise<void> => {
-    await scheduler.close();
-    await adapters.dispose();
-    await tokenizer.dispose();
-    kv.dispose();
-    backend.dispose();
-    model.dispose();
+    for (const free of owned.splice(0).toReversed()) await free();
   };
-  return { backend, model, tokenizer, limits, kv, adapters, scheduler, generator, dispose };
+  try {
+    const tokenizer = await openTokenizer(folder, chatTemplateOption(options));
+    owned.push(() => tokenizer.dispose());
+    const eos = await eosTokenIds(modelId, folder, model.description.config, tokenizer.eosTokenIds);
+    const { decoder, config } = model.description;
+    const types = kvTypes(options.dtype, options.matmulPrecision);
+    const freeBytes = freemem();
+    const limits = deriveLimits(options, config.max_position_embeddings, kvBytesPerToken(decoder, types), freeBytes);
+    const kv = new KvCache(backend.createKvStore(kvShape(decoder, types, limits.maxBatchTotalTokens)));
+    owned.push(() => kv.dispose());
+    const text = { tokenizer, vocabSize: decoder.vocabSize };
+    const adapters =
+      merged ?? openAdapterStore(backend, model, parts, freeBytes, text, adapterObserver(parts.observer));
+    owned.push(() => adapters.dispose());
+    const defaults = await openDefaultAdapter(adapters, parts);
+    owned.push(defaults.release);
+    const scheduler = startScheduler(backend, model, kv, parts);
+    owned.push(() => scheduler.close());
+    const { maxConcurrentRequests } = options;
+    const generator = new Intake({
+      limits: { ...limits, maxConcurrentRequests, vocabSize: decoder.vocabSize },
+      ...{ tokenizer, eosTokenIds: new Set(eos), scheduler, adapters },
+      speculation: { heads: defaults.heads, ngramTokens: options.speculativeTokens },
+    });
+    const disposeAll = async (): Promise<void> => {
+      await dispose();
+      backend.dispose();
+      model.dispose();
+    };
+    const { adapter: defaultAdapter } = defaults;
+    const whole = { backend, model, tokenizer, limits, kv, adapters, scheduler, generator, defaultAdapter };
+    return { ...whole, dispose: disposeAll };
+  } catch (error) {
+    await dispose();
+    throw error;
+  }
+}
+
+/** What requests get that name no adapter; held for as long as the server lives. */
+interface DefaultAdapter {
+  /** Undefined is the base. */
+  readonly adapter: AdapterReference | undefined;
+  readonly heads: DraftHeads | undefined;
+  readonly release: () => void;
+}
+
+/** Heads alone change no answer, so that requests which name nothing stay those of the bare base. */
+async function openDefaultAdapter(adapters: Engine['adapters'], parts: EngineParts): Promise<DefaultAdapter> {
+  const reference = defaultAdapter(parts.options);
+  if (reference === undefined) return { adapter: undefined, heads: undefined, release: () => undefined };
+  const { batchTypes, heads, release } = await adapters.acquire(reference, parts.signal);
+  return { adapter: batchTypes.includes('lora') ? reference : undefined, heads, release };
 }
 
 function adapterObserver(observer: EngineObserver): AdapterObserver {

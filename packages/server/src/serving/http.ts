@@ -6,7 +6,6 @@ import type { Serving, ServedAdapter } from '../api/serving.ts';
 import type { ServeOptions } from '../config/options.ts';
 import { GREEDY } from '../engine/sampling/params.ts';
 import type { GenerationRequest } from '../scheduler/request.ts';
-import { defaultAdapter } from './adapters.ts';
 import type { Engine } from './engine.ts';
 
 /** The body limit of LoRAX's HTTP framework. */
@@ -50,7 +49,7 @@ export function makeServing(engine: Engine, facts: ServingFacts): Serving {
     },
     defaultAdapterSource: options.defaultAdapterSource,
     hasBareBase: mergedAdapter(engine) === undefined,
-    defaultAdapter: defaultAdapter(options),
+    defaultAdapter: engine.defaultAdapter,
     info: () => serverInfo(engine, facts),
     listAdapters: () => withGenerations(engine, facts.listedAdapters),
     checkHealth: () => checkHealth(engine),

@@ -1,6 +1,7 @@
 /** Feeds what the engine tells about itself into the metrics, and each adapter's load report into the log. */
 
 import { MergedBase } from '../adapters/merged-base.ts';
+import type { DiskCache } from '../sources/disk-cache.ts';
 import type { Logger } from '../telemetry/log.ts';
 import type { Metrics } from '../telemetry/metrics.ts';
 import type { Engine, EngineObserver } from './engine.ts';
@@ -42,7 +43,7 @@ export function tellMerge(log: Logger, { adapters }: Pick<Engine, 'adapters'>): 
 }
 
 /** Gauges are read when they are asked for, so that steps do not pay for them. */
-export function watchEngine(metrics: Metrics, { kv, scheduler, adapters }: Engine): void {
+export function watchEngine(metrics: Metrics, { kv, scheduler, adapters }: Engine, disk: DiskCache): void {
   metrics.queueLength.watch(() => scheduler.queueLength);
   metrics.batchCurrentSize.watch(() => scheduler.runningCount);
   metrics.batchCurrentMaxTokens.watch(() => kv.usedCount);
@@ -51,5 +52,6 @@ export function watchEngine(metrics: Metrics, { kv, scheduler, adapters }: Engin
   metrics.adaptersResident.watch(() => adapters.residents.length);
   metrics.adapterBytes.watch(() => adapters.deviceBytes);
   metrics.adapterHostBytes.watch(() => adapters.hostBytes);
+  metrics.adapterDiskBytes.watch(() => disk.totalBytes);
   metrics.adapterQueueLength.watch(() => adapters.waitingCount);
 }

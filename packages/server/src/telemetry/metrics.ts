@@ -69,6 +69,7 @@ export function createMetrics({ maxInputLength, maxTotalTokens }: MetricLimits) 
 
     adaptersResident: gauge('adapters_resident', 'Adapters that are in memory'),
     adapterBytes: gauge('adapter_bytes', 'Bytes of the adapters that are in memory, or on their way'),
+    adapterDiskBytes: gauge('adapter_disk_bytes', 'Bytes of the adapters that this server keeps on disk'),
     adapterHostBytes: gauge('adapter_host_bytes', 'Bytes of the adapters that are kept for another load'),
     adapterQueueLength: gauge('adapter_queue_length', 'Requests that wait for room for their adapter'),
     kvCellsUsed: gauge('kv_cells_used', 'KV cells that hold a token'),

@@ -66,7 +66,8 @@ export class MedusaConfig implements AdapterConfig {
 
   mapAdapter(file: TensorFile, target: AdapterTarget, baseModel: BaseCheck): MappedAdapter {
     const { tensors: weights, shape, report } = this.mapWeightsForModel(file, target, baseModel);
-    return { tensors: { lowRank: [], replacements: [], weights }, heads: shape, report };
+    const batchTypes = this.getBatchTypes();
+    return { batchTypes, tensors: { lowRank: [], replacements: [], weights }, heads: shape, report };
   }
 }
 

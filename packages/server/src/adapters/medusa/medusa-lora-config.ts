@@ -41,6 +41,7 @@ export class MedusaLoraConfig implements AdapterConfig {
     const lora = this.lora.mapAdapter(withoutHeads, target, baseModel);
     const heads = this.medusa.mapAdapter(subsetOf(tensors, isMedusaTensor), target, baseModel);
     return {
+      batchTypes: this.getBatchTypes(),
       tensors: { ...lora.tensors, weights: heads.tensors.weights },
       heads: heads.heads,
       report: joinReports(lora.report, heads.report),
