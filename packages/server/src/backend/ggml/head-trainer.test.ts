@@ -5,7 +5,7 @@ import { fileURLToPath } from 'node:url';
 import { liveHandles } from '../../base/handles.ts';
 import { relativeError } from '../../testing/closeness.ts';
 import { Random } from '../../testing/random.ts';
-import { ownFloats } from '../../weights/owned-tensor.ts';
+import { ownFloats, type OwnedTensor } from '../../weights/owned-tensor.ts';
 import type { Projection } from '../backend.ts';
 import { IGNORED_LABEL, type AdamWUpdate, type HeadBatch, type HeadScore, type HeadTrainer } from '../training.ts';
 import { GgmlBackend } from './ggml-backend.ts';
@@ -39,6 +39,9 @@ const ORACLE_PATH = fileURLToPath(new URL('../../../src/backend/ggml/testdata/me
 const ORACLE = JSON.parse(readFileSync(ORACLE_PATH, 'utf8')) as Oracle;
 const DEVICE = { path: undefined, threads: 1, precision: 'high' } as const;
 
+/** Weights are used where they lie, so somebody has to hold them. */
+const held = new Set<OwnedTensor>();
+
 interface HeadsSetting {
   readonly headCount: number;
   readonly layerCount: number;
@@ -53,6 +56,7 @@ async function withTrainer(setting: HeadsSetting, use: (trainer: HeadTrainer) =>
   const { hiddenSize, vocabSize, lmHead, dtype, ...heads } = setting;
   const backend = new GgmlBackend(DEVICE);
   const view = ownFloats('lm_head.weight', [vocabSize, hiddenSize], lmHead);
+  held.add(view);
   const weight = await backend.loadWeight(view, { dtype, merged: undefined });
   const outputLayer: Projection = {
     ...{ kind: 'linear', path: 'lm_head', weight, bias: undefined },
@@ -64,6 +68,7 @@ async function withTrainer(setting: HeadsSetting, use: (trainer: HeadTrainer) =>
   } finally {
     trainer.dispose();
     backend.dispose();
+    held.delete(view);
   }
 }
 
