@@ -19,6 +19,7 @@ import { streamNative } from './native-stream.ts';
 import { namesSampling, samplingParams, variants } from './sampling.ts';
 import { CompatGenerateRequest, GenerateRequest } from './schemas/native.ts';
 import type { ServingLimits } from './serving.ts';
+import { speculationParams } from './speculation.ts';
 
 export type NativeBody = z.output<typeof GenerateRequest>;
 type NativeParameters = NonNullable<NativeBody['parameters']>;
@@ -82,6 +83,7 @@ function generationRequest(call: Call, body: NativeBody): GenerationRequest {
     truncate: parameters.truncate ?? undefined,
     promptLogprobs: parameters.decoder_input_details ?? false,
     alternatives: parameters.return_k_alternatives ?? 0,
+    speculation: speculationParams(parameters.speculation),
   };
 }
 

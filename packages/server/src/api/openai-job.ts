@@ -12,6 +12,7 @@ import { characterCount, setAnswerHeaders, setIdentityHeaders } from './headers.
 import { checkAtMost, checkStop } from './limits.ts';
 import { samplingParams } from './sampling.ts';
 import type { openaiFields, Usage } from './schemas/openai.ts';
+import { speculationParams } from './speculation.ts';
 
 export type OpenAiBody = z.output<z.ZodObject<typeof openaiFields>>;
 
@@ -54,6 +55,7 @@ export function commonRequest(
     stop,
     ignoreEos: body.ignore_eos_token ?? false,
     truncate: undefined,
+    speculation: speculationParams(body.speculation),
   };
 }
 

@@ -42,6 +42,12 @@ test('the flags arrive in the request', () => {
   assert.equal(ignoreEos, true);
 });
 
+test('guesses are left to the engine unless a flag says otherwise', () => {
+  assert.deepEqual(request().speculation, { mode: 'auto', tokens: undefined });
+  const { speculation } = request('--speculation', 'ngram', '--speculation-tokens', '3');
+  assert.deepEqual(speculation, { mode: 'ngram', tokens: 3 });
+});
+
 test('two runs without a seed have different ones', () => {
   assert.notEqual(request().sampling.seed, request().sampling.seed);
 });

@@ -66,7 +66,8 @@ function summary({ result, times }: GenerationEvent & { kind: 'end' }, promptTok
   const perSecond = (1000 * result.generatedTokens) / Math.max(times.inferenceMs, 1);
   const seed = result.seed === undefined ? '' : `, seed ${result.seed}`;
   const made = `${promptTokens} prompt tokens, ${result.generatedTokens} generated (${perSecond.toFixed(1)} a second)`;
-  return `${made}, ended by ${result.finishReason}${seed}`;
+  const drafted = result.skippedTokens === 0 ? '' : `, ${result.skippedTokens} of them from drafts`;
+  return `${made}${drafted}, ended by ${result.finishReason}${seed}`;
 }
 
 async function readPrompt({ prompt }: GenerateOptions): Promise<string> {
@@ -92,6 +93,7 @@ export function generationRequest(prompt: string, options: ServeOptions, wanted:
     truncate: undefined,
     promptLogprobs: false,
     alternatives: 0,
+    speculation: { mode: wanted.speculation, tokens: wanted.speculationTokens },
   };
 }
 

@@ -1,7 +1,7 @@
 /** The options that only `lorax generate` has: one prompt and how its tokens are chosen. Never read from the environment. */
 
 import type { OptionTable, OptionValues } from './option-spec.ts';
-import { decimal, integer, positive, text, texts, toggle, uint64 } from './value-forms.ts';
+import { choice, decimal, integer, positive, text, texts, toggle, uint64 } from './value-forms.ts';
 
 export const GENERATE_OPTIONS = {
   prompt: {
@@ -83,6 +83,19 @@ export const GENERATE_OPTIONS = {
     env: false,
     group: 'Sampling',
     help: 'Seed of the random numbers; the same seed gives the same text',
+  },
+  speculation: {
+    ...choice('MODE', ['auto', 'off', 'medusa', 'ngram']),
+    default: 'auto' as const,
+    env: false,
+    group: 'Drafting',
+    help: 'How tokens are guessed ahead: by Medusa heads, by looking back in the text (ngram), or not at all; changes no answer',
+  },
+  speculationTokens: {
+    ...integer(1, 64),
+    env: false,
+    group: 'Drafting',
+    help: 'Most tokens guessed in a row',
   },
 } as const satisfies OptionTable;
 

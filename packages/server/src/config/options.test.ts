@@ -38,6 +38,7 @@ const SAMPLES: Readonly<Record<Key, readonly [good: string, other: string, bad?:
   speculativeTokens: ['0', '4'],
   speculationCandidates: ['1', '8'],
   speculationMaxBatchSize: ['0', '32'],
+  strictMedusaHeads: ['true', 'no', 'maybe'],
   maxConcurrentRequests: ['8', '9', '1e3'],
   maxBestOf: ['1', '5', '-1'],
   maxStopSequences: ['0', '7', '2.5'],

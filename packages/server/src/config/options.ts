@@ -182,6 +182,12 @@ export const OPTIONS = {
     group: 'Drafting',
     help: 'Most rows of a step with drafts; drafts beyond are left out',
   },
+  strictMedusaHeads: {
+    ...toggle(),
+    default: false,
+    group: 'Drafting',
+    help: 'Refuse adapters whose Medusa heads are not as many as those of --adapter-id, as LoRAX does',
+  },
 
   maxConcurrentRequests: {
     ...integer(1, MANY),

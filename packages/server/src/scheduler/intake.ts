@@ -76,6 +76,7 @@ export class Intake implements Generator {
       {
         speculation: request.speculation,
         sampling: request.sampling,
+        adapter: request.adapter,
         adapterGeneration: lease?.generation,
         heads: lease?.heads,
       },

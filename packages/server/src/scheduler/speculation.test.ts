@@ -1,7 +1,9 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import fc from 'fast-check';
+import type { DraftHeads } from '../adapters/adapter-lease.ts';
 import { GREEDY, type SamplingParams } from '../engine/sampling/params.ts';
+import { fakeHeads } from '../testing/fake-heads.ts';
 import { Random } from '../testing/random.ts';
 import { RequestSetting, type Answer } from '../testing/request-setting.ts';
 import type { GenerationRequest } from './request.ts';
@@ -94,9 +96,9 @@ describe('drafting by looking back', () => {
 });
 
 describe('chooseDrafting', () => {
-  const request = { sampling: GREEDY, adapterGeneration: undefined, heads: undefined };
+  const request = { sampling: GREEDY, adapter: undefined, adapterGeneration: undefined, heads: undefined };
   const choose = (speculation: SpeculationParams | undefined, ngramTokens: number) =>
-    chooseDrafting({ ...request, speculation }, { heads: undefined, ngramTokens });
+    chooseDrafting({ ...request, speculation }, { heads: undefined, ngramTokens, strictHeads: false });
 
   it('looks back where the server does, and where a request asks for it', () => {
     assert.equal(choose(undefined, 0), undefined);
@@ -109,4 +111,55 @@ describe('chooseDrafting', () => {
   it('refuses heads that are not there', () => {
     assert.throws(() => choose({ mode: 'medusa', tokens: undefined }, 5), { code: 'VALIDATION', message: /mode/ });
   });
+
+  it("takes an adapter's own heads where the server has default ones, and those for all others", () => {
+    const [standard, own] = [headsOf('standard', 3), headsOf('own', 5)];
+    assert.equal(withHeads(own, standard)?.heads, own.model);
+    assert.equal(withHeads(own, standard)?.mostPlaces, 5);
+    assert.equal(withHeads(undefined, standard)?.heads, standard.model);
+    assert.equal(withHeads(own, standard, { mode: 'ngram', tokens: 2 })?.heads, undefined);
+    assert.equal(withHeads(own, standard, { mode: 'medusa', tokens: 2 })?.mostPlaces, 2);
+  });
+
+  it('refuses heads that LoRAX would refuse, unless they are not used', () => {
+    const [standard, old] = [headsOf('standard', 3), headsOf('old', 3, 1)];
+    const refused = (heads: DraftHeads, standardHeads: DraftHeads | undefined, message: RegExp, strict = false) =>
+      assert.throws(() => withHeads(heads, standardHeads, undefined, strict), { code: 'ADAPTER_INVALID', message });
+    refused(headsOf('own', 3), undefined, /adapter `poet` .*default/);
+    refused(old, standard, /version 1/);
+    refused(headsOf('own', 4), standard, /are 4, the default ones 3/, true);
+    assert.ok(withHeads(headsOf('own', 3), standard, undefined, true));
+    for (const mode of ['off', 'ngram'] as const) {
+      assert.equal(withHeads(old, undefined, { mode, tokens: undefined })?.heads, undefined);
+    }
+  });
+
+  it("takes the default adapter's heads of any version, named or not", () => {
+    const standard = headsOf('standard', 3, 1);
+    assert.equal(withHeads(headsOf('standard', 3, 1), standard, undefined, true)?.heads, standard.model);
+    assert.equal(withHeads(undefined, standard)?.heads, standard.model);
+  });
+
+  it('tells adapters, heads and ways to sample apart where acceptance is learnt', () => {
+    const [standard, own] = [headsOf('standard', 3), headsOf('own', 3)];
+    const greedy = withHeads(own, standard)!;
+    const keys = [greedy, withHeads(undefined, standard)!, withHeads(own, standard, { mode: 'ngram', tokens: 1 })!];
+    assert.equal(new Set(keys.map(({ key }) => key)).size, 3);
+    assert.deepEqual([greedy.adapter, choose({ mode: 'ngram', tokens: 1 }, 0)?.adapter], ['poet', 'base']);
+  });
+
+  function withHeads(
+    heads: DraftHeads | undefined,
+    standard: DraftHeads | undefined,
+    speculation?: SpeculationParams,
+    strictHeads = false,
+  ) {
+    const adapter = { id: 'poet', source: 'local' as const };
+    const asked = { ...request, adapter, adapterGeneration: 'a1', heads, speculation };
+    return chooseDrafting(asked, { heads: standard, ngramTokens: 0, strictHeads });
+  }
 });
+
+function headsOf(generation: string, headCount: number, version: 1 | 2 = 2): DraftHeads {
+  return { generation, model: fakeHeads(headCount, version) };
+}

@@ -22,6 +22,7 @@ import { eosTokenIds } from '../models/registry.ts';
 import { Intake } from '../scheduler/intake.ts';
 import { Scheduler, type SchedulerObserver } from '../scheduler/scheduler.ts';
 import type { Generator } from '../scheduler/request.ts';
+import type { SpeculationDefaults } from '../scheduler/speculation.ts';
 import type { Progress } from '../telemetry/progress.ts';
 import { openTokenizer } from '../text/hf-tokenizer.ts';
 import type { Tokenizer } from '../text/tokenizer.ts';
@@ -55,6 +56,7 @@ export interface Engine {
   readonly generator: Generator;
   /** For requests that name no adapter; undefined is the base. */
   readonly defaultAdapter: AdapterReference | undefined;
+  readonly speculation: SpeculationDefaults;
   /** Finishes what is in hand, then frees everything in the order of dependence. */
   dispose(): Promise<void>;
 }
@@ -107,11 +109,12 @@ async function assemble(
     owned.push(defaults.release);
     const scheduler = startScheduler(backend, model, kv, parts);
     owned.push(() => scheduler.close());
-    const { maxConcurrentRequests } = options;
+    const { maxConcurrentRequests, speculativeTokens: ngramTokens, strictMedusaHeads: strictHeads } = options;
+    const speculation = { heads: defaults.heads, ngramTokens, strictHeads };
     const generator = new Intake({
       limits: { ...limits, maxConcurrentRequests, vocabSize: decoder.vocabSize },
       ...{ tokenizer, eosTokenIds: new Set(eos), scheduler, adapters },
-      speculation: { heads: defaults.heads, ngramTokens: options.speculativeTokens },
+      speculation,
     });
     const disposeAll = async (): Promise<void> => {
       await dispose();
@@ -119,7 +122,18 @@ async function assemble(
       model.dispose();
     };
     const { adapter: defaultAdapter } = defaults;
-    const whole = { backend, model, tokenizer, limits, kv, adapters, scheduler, generator, defaultAdapter };
+    const whole = {
+      backend,
+      model,
+      tokenizer,
+      limits,
+      kv,
+      adapters,
+      scheduler,
+      generator,
+      defaultAdapter,
+      speculation,
+    };
     return { ...whole, dispose: disposeAll };
   } catch (error) {
     await dispose();

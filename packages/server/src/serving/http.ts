@@ -117,9 +117,29 @@ function serverInfo(engine: Engine, { options, version, revision }: ServingFacts
     max_batch_size: options.maxBatchSize,
     max_active_adapters: options.maxActiveAdapters,
     merged_adapter: mergedAdapter(engine) ?? null,
+    speculation: speculationInfo(engine, options),
     library: backend.description.library,
     device: backend.description.device,
     threads: backend.description.threads,
     version,
+  };
+}
+
+/** Without a bound of the operator's the largest step with drafts follows from what steps cost. */
+function speculationInfo({ speculation }: Pick<Engine, 'speculation'>, options: ServeOptions): Record<string, unknown> {
+  const { heads, ngramTokens, strictHeads } = speculation;
+  return {
+    default_heads: heads
+      ? {
+          adapter_id: options.adapterId,
+          adapter_generation: heads.generation,
+          head_count: heads.model.headCount,
+          version: heads.model.version,
+        }
+      : null,
+    strict_heads: strictHeads,
+    speculative_tokens: ngramTokens,
+    candidates: options.speculationCandidates,
+    max_batch_size: options.speculationMaxBatchSize ?? null,
   };
 }

@@ -135,7 +135,7 @@ export class RequestSetting {
       tokenizer,
       eosTokenIds: new Set([EOS]),
       scheduler: this.scheduler,
-      speculation: { heads: undefined, ngramTokens: options.ngramTokens ?? 0 },
+      speculation: { heads: undefined, ngramTokens: options.ngramTokens ?? 0, strictHeads: false },
       adapters: this.adapters,
     });
   }

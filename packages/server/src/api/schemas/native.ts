@@ -3,6 +3,7 @@
 import { z } from '@hono/zod-openapi';
 import { adapterFields } from './adapter.ts';
 import { isTextFormat, nonNegativeInt, positiveInt, samplingFields, stopList, unsupported } from './fields.ts';
+import { speculationFields } from './speculation.ts';
 
 const flag = z.boolean().nullish();
 
@@ -10,6 +11,7 @@ const Parameters = z
   .object({
     ...adapterFields,
     ...samplingFields,
+    ...speculationFields,
     best_of: positiveInt.nullish(),
     do_sample: flag,
     max_new_tokens: positiveInt.nullish().openapi({ description: 'Absent: as many as the context holds.' }),

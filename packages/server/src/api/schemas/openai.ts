@@ -11,10 +11,12 @@ import {
   stopStringOrList,
   unsupported,
 } from './fields.ts';
+import { speculationFields } from './speculation.ts';
 
 export const openaiFields = {
   ...adapterFields,
   ...samplingFields,
+  ...speculationFields,
   model: adapterId.openapi({ description: 'The base model or "" for the base, otherwise an adapter id.' }),
   n: positiveInt.nullish(),
   stop: stopStringOrList.nullish(),

@@ -76,6 +76,8 @@ const WANTED: GenerateOptions = {
   frequencyPenalty: 0,
   presencePenalty: 0,
   seed: 7n,
+  speculation: 'auto',
+  speculationTokens: undefined,
 };
 
 async function run(): Promise<number> {

@@ -13,6 +13,8 @@ export interface DrafterOptions {
   readonly mostPlaces: number;
   /** Sequences with one key are likely to accept alike: the same adapter, the same heads, sampled or not. */
   readonly key: string;
+  /** Whom the drafts are counted for. */
+  readonly adapter: string;
 }
 
 export class SequenceDrafter {
