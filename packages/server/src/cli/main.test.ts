@@ -6,6 +6,7 @@ import { fileURLToPath } from 'node:url';
 
 import { envOf, flagOf } from '../config/option-spec.ts';
 import { OPTIONS } from '../config/options.ts';
+import { DISTILL_OPTIONS, MEDUSA_OPTIONS } from '../config/train-options.ts';
 
 const BIN = new URL('../../bin/', import.meta.url);
 
@@ -20,7 +21,7 @@ function run(bin: string, ...args: string[]) {
 test('--help names the commands', () => {
   const { status, stdout, stderr } = run('lorax.js', '--help');
   assert.deepEqual([status, stderr], [0, '']);
-  for (const command of ['serve', 'generate', 'doctor', 'version'])
+  for (const command of ['serve', 'generate', 'doctor', 'train', 'version'])
     assert.match(stdout, new RegExp(`^  ${command} `, 'm'));
 });
 
@@ -60,3 +61,19 @@ for (const [args, message] of [
     assert.deepEqual(run('lorax.js', ...args), { status: 2, stdout: '', stderr: `${message}\n` });
   });
 }
+
+test('train lists its options, and says which is missing before it loads a model', () => {
+  const medusa = run('lorax.js', 'train', 'medusa', '--help');
+  assert.equal(medusa.status, 0);
+  for (const key of [...Object.keys(MEDUSA_OPTIONS), 'modelId', 'adapterId', 'threads']) {
+    assert.match(medusa.stdout, new RegExp(`${flagOf(key)} [<[]`), key);
+  }
+  const distill = run('lorax.js', 'train', 'distill', '--help');
+  for (const key of Object.keys(DISTILL_OPTIONS)) assert.match(distill.stdout, new RegExp(`${flagOf(key)} [<[]`), key);
+  assert.deepEqual(run('lorax.js', 'train', 'medusa', '--demo'), {
+    ...{ status: 2, stdout: '', stderr: 'error: option --data: is required: the file to learn from\n' },
+  });
+  assert.deepEqual(run('lorax.js', 'train', 'distill'), {
+    ...{ status: 2, stdout: '', stderr: 'error: option --input-filename: is required\n' },
+  });
+});

@@ -3,10 +3,13 @@
 import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { AdapterLease } from '../adapters/adapter-lease.ts';
-import { assert, present } from '../base/assert.ts';
+import type { AdapterReference } from '../base/adapter-reference.ts';
+import { present } from '../base/assert.ts';
+import { LoraxError } from '../base/errors.ts';
 import type { Projection } from '../backend/backend.ts';
 import { openHeadTrainer } from '../backend/ggml/head-trainer.ts';
 import { adapterFiles } from '../sources/repo-files.ts';
+import type { ResolvedFolder } from '../sources/source.ts';
 import type { TrainingAdapter, TrainingBase } from '../training/base.ts';
 import { StepHiddenStates } from '../training/step-hidden-states.ts';
 import { defaultAdapter } from './adapters.ts';
@@ -19,58 +22,68 @@ export async function openTrainingBase(given: EngineParts): Promise<TrainingBase
   const threads = given.options.threads ?? given.options.cores.value;
   const parts = { ...given, options: { ...given.options, threads } };
   const engine = await openEngine(parts);
-  let lease: AdapterLease | undefined;
+  const held: { release(): void }[] = [];
+  const dispose = async (): Promise<void> => {
+    for (const one of held.splice(0)) one.release();
+    await engine.dispose();
+  };
   try {
     const reference = defaultAdapter(parts.options);
-    lease = reference && (await engine.adapters.acquire(reference, parts.signal));
-    const adapter = lease && (await describeAdapter(engine, lease, parts));
-    return assemble(engine, lease, adapter, parts);
+    const lease = reference && (await engine.adapters.acquire(reference, parts.signal));
+    if (lease) held.push(lease);
+    const folder = reference && (await fetchAdapter(reference, parts));
+    if (folder) held.push(folder);
+    const adapter = reference && lease && folder && (await describeAdapter(engine, reference.id, lease, folder));
+    return { ...assemble(engine, lease, parts), adapter, dispose };
   } catch (error) {
-    lease?.release();
-    await engine.dispose();
+    await dispose();
     throw error;
   }
 }
 
 function assemble(
-  engine: Engine,
+  { backend, model, kv, limits, tokenizer }: Engine,
   lease: AdapterLease | undefined,
-  adapter: TrainingAdapter | undefined,
   { options }: EngineParts,
-): TrainingBase {
-  const { backend, model, kv, limits } = engine;
+): Omit<TrainingBase, 'adapter' | 'dispose'> {
   const { hiddenSize } = model.description.decoder;
   const outputLayer = present(model.places.get(OUTPUT_LAYER), OUTPUT_LAYER) as Projection;
   // Gradients bear the rounding that answers would not, and without it the output layer costs half.
-  const device = { path: options.ggmlPath, threads: present(options.threads, 'threads'), precision: 'medium' } as const;
+  const device = {
+    ...{ path: options.ggmlPath, threads: present(options.threads, 'threads') },
+    precision: 'medium' as const,
+  };
   const adapters = lease?.slots ?? [];
   return {
     modelId: model.id,
     dtype: model.dtype,
-    tokenizer: lease?.tokenizer ?? engine.tokenizer,
+    tokenizer: lease?.tokenizer ?? tokenizer,
     hidden: new StepHiddenStates({ backend, forward: model.decoder, kv: kv.store, adapters, hiddenSize }),
     maxPositions: limits.maxTotalTokens,
-    adapter,
     openTrainer: (heads) => openHeadTrainer(device, { ...heads, outputLayer }),
-    dispose: async () => {
-      lease?.release();
-      await engine.dispose();
-    },
   };
+}
+
+async function fetchAdapter(
+  { id, source }: AdapterReference,
+  { sources, signal }: EngineParts,
+): Promise<ResolvedFolder> {
+  const location = await sources[source].locate(id, { signal });
+  return location.fetch({ signal });
 }
 
 async function describeAdapter(
   { adapters }: Engine,
-  { generation }: AdapterLease,
-  { options, sources, signal }: EngineParts,
+  id: string,
+  { generation, batchTypes }: AdapterLease,
+  { folder }: ResolvedFolder,
 ): Promise<TrainingAdapter> {
-  const { id, source } = present(defaultAdapter(options), '--adapter-id');
-  const location = await sources[source].locate(id, { signal });
-  const { folder } = await location.fetch({ signal });
+  if (batchTypes.includes('medusa')) {
+    throw new LoraxError('OPTION_INVALID', { option: '--adapter-id', reason: `${id} has heads already` });
+  }
   const names = adapterFiles(await readdir(folder));
   const resident = adapters.residents.find((adapter) => adapter.generation === generation);
   const modules = resident?.report?.modules ?? [];
-  assert(!options.mergeAdapterWeights, 'the adapter is beside the base');
   return {
     ...{ id, generation },
     files: names.map((name) => join(folder, name)),

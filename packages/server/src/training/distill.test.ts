@@ -39,8 +39,8 @@ const capitals = ({ body: { messages, prompt } }: Asked): Reply =>
 interface World {
   readonly asked: Asked[];
   readonly folder: string;
-  run(changed?: Partial<DistillOptions>, signal?: AbortSignal): Promise<Distilled>;
-  output(): unknown;
+  readonly run: (changed?: Partial<DistillOptions>, signal?: AbortSignal) => Promise<Distilled>;
+  readonly output: () => unknown;
 }
 
 async function world(
@@ -219,7 +219,7 @@ describe('distillation', () => {
 describe('the server that answers', () => {
   const options = { model: undefined, apiKey: undefined, temperature: 0, maxTokens: 1, retries: 3, timeoutMs: 5000 };
 
-  async function serverWith(context: TestContext, replies: Reply[]): Promise<{ url: string; count(): number }> {
+  async function serverWith(context: TestContext, replies: Reply[]): Promise<{ url: string; count: () => number }> {
     let count = 0;
     const server = createServer((request, response) => {
       request.resume();

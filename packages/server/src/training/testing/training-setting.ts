@@ -17,7 +17,7 @@ const DEVICE = { path: undefined, threads: 1, precision: 'high' } as const;
 const HIDDEN_SIZE = 8;
 const VOCAB_SIZE = 12;
 
-export const HEAD_COUNT = 2;
+const HEAD_COUNT = 2;
 
 export const silent: Progress = { start: () => ({ advance: () => undefined, done: () => undefined }) };
 

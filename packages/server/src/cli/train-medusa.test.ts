@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { Command } from 'commander';
 import { LoraxError } from '../base/errors.ts';
@@ -57,7 +57,7 @@ describe('training heads over a model', () => {
     const wanted = optionsFrom(['--data', data, '--output-dir', folder, '--eval-fraction', '0.2', ...BRIEF, ...args]);
     checkMedusaOptions(wanted);
     const ofAdapter = adapter === undefined ? [] : ['--adapter-id', adapter];
-    const serve = ['--model-id', join(root, 'model'), '--adapter-root', join(root, 'adapters'), '--threads', '1'];
+    const serve = ['--model-id', join(root, 'model'), '--adapter-root', root, '--threads', '1'];
     const base = await openTrainingBase(readServe([...serve, ...ofAdapter]).options, tools);
     try {
       return await trainMedusa(base, wanted, tools);
@@ -116,7 +116,7 @@ describe('training heads over a model', () => {
   });
 
   it('over an adapter the folder is a composite: its files lie beside the heads, which learnt from its states', async () => {
-    const [bare, composite] = [await train([]), await train([], 'hidden')];
+    const [bare, composite] = [await train([]), await train([], 'adapters/hidden')];
     for (const name of ['adapter_config.json', 'adapter_model.safetensors']) {
       const original = readFileSync(join(root, 'adapters', 'hidden', name));
       assert.deepEqual(readFileSync(join(composite.folder, name)), original);
@@ -127,12 +127,19 @@ describe('training heads over a model', () => {
 
   it('an adapter that changes the output layer is refused for version 2, and taken for version 1', async () => {
     await assert.rejects(
-      train([], 'output'),
+      train([], 'adapters/output'),
       (error: unknown) =>
         error instanceof LoraxError && /option --adapter-id: changes the output layer/.test(error.message),
     );
-    const { folder } = await train(['--medusa-version', '1'], 'output');
+    const { folder } = await train(['--medusa-version', '1'], 'adapters/output');
     assert.ok(existsSync(join(folder, 'adapter_model.safetensors')));
+  });
+
+  it('the server knows trained heads for what they are, and heads over heads are refused', async () => {
+    for (const over of [undefined, 'adapters/hidden']) {
+      const { folder } = await train([], over);
+      await assert.rejects(train([], basename(folder)), /option --adapter-id: heads-\d+ has heads already/);
+    }
   });
 
   it('what cannot be is refused before anything is loaded', async () => {
