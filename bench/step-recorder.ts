@@ -59,6 +59,10 @@ export class StepRecorder implements EngineObserver {
 
   onStepFailure(): void {}
 
+  onVerified(): void {}
+
+  onGuessed(): void {}
+
   onAdapterLoadFailed(): void {}
 
   onAdapterEvicted(): void {}

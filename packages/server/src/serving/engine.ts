@@ -13,6 +13,7 @@ import type { ServeOptions } from '../config/options.ts';
 import type { DraftHeads } from '../adapters/adapter-lease.ts';
 import type { AdapterReference } from '../base/adapter-reference.ts';
 import { BaseModel } from '../engine/base-model.ts';
+import type { DraftingObserver } from '../engine/drafting/drafting-observer.ts';
 import { Drafting } from '../engine/drafting/drafting.ts';
 import { KvCache } from '../engine/kv-cache.ts';
 import { Runner } from '../engine/runner.ts';
@@ -31,7 +32,7 @@ import { chooseThreads } from './threads.ts';
 import { openModelTensors } from '../weights/tensor-folder.ts';
 import { deriveLimits, kvBytesPerToken, kvShape, kvTypes, type DerivedLimits } from './limits.ts';
 
-export interface EngineObserver extends SchedulerObserver {
+export interface EngineObserver extends SchedulerObserver, DraftingObserver {
   onAdapterLoaded(adapter: AdapterNotice, durationMs: number): void;
   onAdapterLoadFailed(): void;
   onAdapterEvicted(adapter: ResidentAdapter): void;
@@ -153,8 +154,9 @@ interface DefaultAdapter {
 async function openDefaultAdapter(adapters: Engine['adapters'], parts: EngineParts): Promise<DefaultAdapter> {
   const reference = defaultAdapter(parts.options);
   if (reference === undefined) return { adapter: undefined, heads: undefined, release: () => undefined };
-  const { batchTypes, heads, release } = await adapters.acquire(reference, parts.signal);
-  return { adapter: batchTypes.includes('lora') ? reference : undefined, heads, release };
+  const lease = await adapters.acquire(reference, parts.signal);
+  const { batchTypes, heads } = lease;
+  return { adapter: batchTypes.includes('lora') ? reference : undefined, heads, release: () => lease.release() };
 }
 
 function adapterObserver(observer: EngineObserver): AdapterObserver {
@@ -179,6 +181,7 @@ function startScheduler(
     drafting: new Drafting(backend, model.decoder, {
       candidates: options.speculationCandidates,
       mostRows: options.speculationMaxBatchSize ?? Infinity,
+      observer,
     }),
     kv,
     limits: options,

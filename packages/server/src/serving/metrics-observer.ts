@@ -4,11 +4,16 @@ import { MergedBase } from '../adapters/merged-base.ts';
 import type { DiskCache } from '../sources/disk-cache.ts';
 import type { Logger } from '../telemetry/log.ts';
 import type { Metrics } from '../telemetry/metrics.ts';
+import { DraftTally } from './draft-tally.ts';
 import type { Engine, EngineObserver } from './engine.ts';
 
 const MS_PER_SECOND = 1000;
 
 export function metricsObserver(metrics: Metrics, log: Logger): EngineObserver {
+  const tally = new DraftTally();
+  metrics.draftsVerified.watch(() => tally.drafts());
+  metrics.draftTokensDrafted.watch(() => tally.drafted());
+  metrics.draftTokensAccepted.watch(() => tally.accepted());
   return {
     onAdmit: (admittedCount) => metrics.batchNextSize.observe(admittedCount),
     onStep: ({ method, totalMs }) => {
@@ -20,6 +25,11 @@ export function metricsObserver(metrics: Metrics, log: Logger): EngineObserver {
       metrics.batchInferenceCount.inc({ method });
       metrics.batchInferenceFailure.inc({ method });
     },
+    onVerified: (drafts) => {
+      metrics.draftSteps.inc();
+      for (const draft of drafts) tally.add(draft);
+    },
+    onGuessed: (ms) => metrics.draftHeadsDuration.observe(ms / MS_PER_SECOND),
     onAdapterLoaded: ({ id, source, generation, slot, report }, durationMs) => {
       metrics.adapterLoadDuration.observe(durationMs / MS_PER_SECOND);
       const { byteLength } = slot;

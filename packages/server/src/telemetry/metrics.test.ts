@@ -26,10 +26,10 @@ const LORAX_NAMES = {
     'lorax_request_generated_tokens',
     'lorax_request_input_length',
     'lorax_request_max_new_tokens',
+    'lorax_request_skipped_tokens',
     'lorax_batch_next_size',
     'lorax_batch_inference_duration',
   ],
-  summary: ['lorax_request_skipped_tokens'],
 };
 
 const bounds = (text: string, name: string) =>
@@ -113,4 +113,15 @@ test('a watched gauge is read anew for every answer, others keep what was set', 
   const json = await metricsJson(metrics.registry);
   assert.deepEqual(json['lorax_kv_cells_used']?.data, [{ key: '', value: 2 }]);
   assert.deepEqual(json['lorax_kv_cells_total']?.data, [{ key: '', value: 7 }]);
+});
+
+test('a tally is read anew for every answer, with one series for each of its samples', async () => {
+  const metrics = make();
+  let samples = [{ labels: { adapter: 'poet' }, value: 3 }];
+  metrics.draftsVerified.watch(() => samples);
+  assert.match(await metrics.registry.metrics(), /^lorax_drafts_verified_total\{adapter="poet"\} 3$/m);
+  samples = [{ labels: { adapter: 'poet' }, value: 5 }];
+  for (let times = 0; times < 2; times++) {
+    assert.match(await metrics.registry.metrics(), /^lorax_drafts_verified_total\{adapter="poet"\} 5$/m);
+  }
 });

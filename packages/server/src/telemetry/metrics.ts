@@ -3,7 +3,7 @@
  * Knows nothing about who counts. `docs/reference/metrics.md` is generated from `described`.
  */
 
-import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry, Summary } from 'prom-client';
+import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from 'prom-client';
 
 export interface MetricLimits {
   readonly maxInputLength: number;
@@ -12,9 +12,14 @@ export interface MetricLimits {
 
 export interface MetricDescription {
   readonly name: string;
-  readonly type: 'counter' | 'gauge' | 'histogram' | 'summary';
+  readonly type: 'counter' | 'gauge' | 'histogram';
   readonly labels: readonly string[];
   readonly help: string;
+}
+
+export interface CounterSample<L extends string> {
+  readonly labels: Readonly<Record<L, string | number>>;
+  readonly value: number;
 }
 
 export type Metrics = ReturnType<typeof createMetrics>;
@@ -25,7 +30,7 @@ const ROWS = Array.from({ length: 11 }, (_, index) => 2 ** index);
 
 export function createMetrics({ maxInputLength, maxTotalTokens }: MetricLimits) {
   const registry = new Registry();
-  const { counter, gauge, histogram, summary, described } = metricMakers(registry);
+  const { counter, gauge, histogram, tally, described } = metricMakers(registry);
   const inputTokens = hundredSteps(maxInputLength);
   const totalTokens = hundredSteps(maxTotalTokens);
   collectDefaultMetrics({ register: registry });
@@ -52,7 +57,11 @@ export function createMetrics({ maxInputLength, maxTotalTokens }: MetricLimits) 
     requestGeneratedTokens: histogram('request_generated_tokens', 'Generated tokens of a request', totalTokens),
     requestInputLength: histogram('request_input_length', 'Prompt tokens of a request', inputTokens),
     requestMaxNewTokens: histogram('request_max_new_tokens', 'Tokens that a request may generate', totalTokens),
-    requestSkippedTokens: summary('request_skipped_tokens', 'Tokens of a request that were accepted from a draft'),
+    requestSkippedTokens: histogram(
+      'request_skipped_tokens',
+      'Generated tokens of a request that were accepted from a draft',
+      [0, ...totalTokens],
+    ),
 
     queueLength: gauge('queue_length', 'Requests that wait for a row'),
     batchCurrentSize: gauge('batch_current_size', 'Rows that are running'),
@@ -66,6 +75,22 @@ export function createMetrics({ maxInputLength, maxTotalTokens }: MetricLimits) 
     batchInferenceSuccess: counter<'method'>('batch_inference_success', 'Steps that ended well', ['method']),
     batchInferenceFailure: counter<'method'>('batch_inference_failure', 'Steps that failed', ['method']),
     batchInferenceDuration: histogram<'method'>('batch_inference_duration', 'Seconds of a step', SECONDS, ['method']),
+
+    draftSteps: counter('draft_steps_total', 'Steps that verified drafts'),
+    draftsVerified: tally('drafts_verified_total', 'Drafts that were verified: one for each sequence of such a step', [
+      'adapter',
+    ]),
+    draftTokensDrafted: tally(
+      'draft_tokens_drafted_total',
+      'Tokens of those drafts by their place, 1 being that of the first draft head',
+      ['adapter', 'place'],
+    ),
+    draftTokensAccepted: tally(
+      'draft_tokens_accepted_total',
+      'Drafted tokens that were right, as were those on the places before',
+      ['adapter', 'place'],
+    ),
+    draftHeadsDuration: histogram('draft_heads_duration', 'Seconds of a run of the draft heads', SECONDS),
 
     adaptersResident: gauge('adapters_resident', 'Adapters that are in memory'),
     adapterBytes: gauge('adapter_bytes', 'Bytes of the adapters that are in memory, or on their way'),
@@ -106,14 +131,18 @@ function metricMakers(registry: Registry) {
     },
     histogram: <L extends string = never>(key: string, help: string, buckets: number[], labels: L[] = []) =>
       new Histogram<L>({ ...describe('histogram', key, help, labels), buckets }),
-    /** Over the last ten minutes: a quantile since the start would hardly move any more. */
-    summary: (key: string, help: string) =>
-      new Summary<never>({
-        ...describe('summary', key, help, []),
-        percentiles: [0.5, 0.9, 0.99],
-        maxAgeSeconds: 600,
-        ageBuckets: 5,
-      }),
+    /** A counter that something else counts for, from when on `watch` names it; so its steps make no labels. */
+    tally: <L extends string>(key: string, help: string, labels: L[]) => {
+      let read = (): readonly CounterSample<L>[] => [];
+      const counter: Counter<L> = new Counter<L>({
+        ...describe('counter', key, help, labels),
+        collect: () => {
+          counter.reset();
+          for (const { labels: values, value } of read()) counter.inc(values, value);
+        },
+      });
+      return Object.assign(counter, { watch: (source: () => readonly CounterSample<L>[]) => void (read = source) });
+    },
   };
 }
 

@@ -10,6 +10,7 @@ import type { AdapterLoader } from '../adapters/adapter-loader.ts';
 import { AdapterStore } from '../adapters/adapter-store.ts';
 import type { AdapterReference } from '../base/adapter-reference.ts';
 import { liveHandles } from '../base/handles.ts';
+import type { VerifiedDraft } from '../engine/drafting/drafting-observer.ts';
 import { Drafting } from '../engine/drafting/drafting.ts';
 import { Runner } from '../engine/runner.ts';
 import { GREEDY } from '../engine/sampling/params.ts';
@@ -69,6 +70,7 @@ export class RequestSetting {
   readonly intake: Intake;
   readonly admitted: number[] = [];
   readonly reports: StepReport[] = [];
+  readonly verified: VerifiedDraft[] = [];
   readonly failedSteps: StepMethod[] = [];
   readonly loadedMs: number[] = [];
   /** Decides who may use an adapter: throws for the others. */
@@ -78,6 +80,8 @@ export class RequestSetting {
   nowMs = 0;
   failedLoads = 0;
   evictionCount = 0;
+  /** Runs of draft heads. */
+  guessCount = 0;
 
   private constructor(
     engine: Setting,
@@ -117,7 +121,11 @@ export class RequestSetting {
     const watermark = { gamma: 0.5, delta: 2 };
     this.scheduler = new Scheduler({
       runner: new Runner(backend, engine.model.decoder, engine.kv),
-      drafting: new Drafting(backend, engine.model.decoder, { candidates: 1, mostRows: 256 }),
+      drafting: new Drafting(backend, engine.model.decoder, {
+        candidates: 1,
+        mostRows: 256,
+        observer: { onVerified: (drafts) => this.verified.push(...drafts), onGuessed: () => this.guessCount++ },
+      }),
       kv: engine.kv,
       limits,
       makeSampler: (params) => new Sampler(params, { vocabSize, watermark, scratch }),

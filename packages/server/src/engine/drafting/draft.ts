@@ -37,6 +37,18 @@ export class Draft {
     return this.parents.every((parent, i) => parent === i - 1);
   }
 
+  /** How many tokens it has for each place, those right after the last token first. */
+  countByPlace(): number[] {
+    const places: number[] = [];
+    const counts: number[] = [];
+    for (const parent of this.parents) {
+      const place = parent === ROOT ? 0 : places[parent]! + 1;
+      places.push(place);
+      counts[place] = (counts[place] ?? 0) + 1;
+    }
+    return counts;
+  }
+
   /** The guess that `token` follows `parent`, or undefined where nobody guessed it. */
   childOf(parent: number, token: number): number | undefined {
     const index = this.tokens.findIndex((drafted, i) => this.parents[i] === parent && drafted === token);

@@ -9,6 +9,7 @@ import type { SequenceAdvance } from '../sequence.ts';
 import { Acceptance } from './acceptance.ts';
 import { BatchMedusaWeights, type HeadRow } from './batch-medusa-weights.ts';
 import { planDrafts, type PlannedStep, type StepSize } from './draft-planner.ts';
+import type { DraftingObserver } from './drafting-observer.ts';
 import { DraftTree } from './draft-tree.ts';
 import type { Guesses } from './guesses.ts';
 import type { SequenceDrafter } from './sequence-drafter.ts';
@@ -26,6 +27,7 @@ export interface DraftingOptions {
   readonly candidates: number;
   /** Most rows of a step with drafts. */
   readonly mostRows: number;
+  readonly observer: DraftingObserver;
 }
 
 /** A sequence of the step that was computed, where its segment was and what it brought. */
@@ -66,13 +68,14 @@ export class Drafting {
     }));
     const counts = planDrafts(rooms, this.#planned(step, 0));
     for (const [i, count] of counts.entries()) {
-      if (count > 0) drafters[i]!.sequence.propose(rooms[i]!.tree.draft(count));
+      if (count > 0) drafters[i]!.propose(rooms[i]!.tree.draft(count));
     }
   }
 
   /** Takes in what a step cost and brought. */
   learn(advanced: readonly AdvancedSequence[], rowCount: number, ms: number): void {
     this.#stepCost.learn(rowCount, ms);
+    this.#tell(advanced);
     for (const { drafter, advance } of advanced) {
       const truth = advance.chosen.map(({ id }) => id);
       this.#experience(drafter).acceptance.learn(drafter.guesses, truth);
@@ -91,8 +94,17 @@ export class Drafting {
     });
     const begun = performance.now();
     const guesses = await new BatchMedusaWeights(rows).guess(this.#backend, this.#model, this.#options.candidates);
-    this.#headCost.learn(headRows(wanted), performance.now() - begun);
+    const ms = performance.now() - begun;
+    this.#headCost.learn(headRows(wanted), ms);
+    this.#options.observer.onGuessed(ms);
     for (const [i, { drafter }] of wanted.entries()) drafter.take(guesses[i]!);
+  }
+
+  #tell(advanced: readonly AdvancedSequence[]): void {
+    const verified = advanced.flatMap(({ drafter: { draft, adapter }, advance }) =>
+      draft ? [{ adapter, drafted: draft.countByPlace(), acceptedCount: advance.chosen.length - 1 }] : [],
+    );
+    if (verified.length > 0) this.#options.observer.onVerified(verified);
   }
 
   /** Plans the next step with guesses of which only the chances are known, and its heads paid for. */

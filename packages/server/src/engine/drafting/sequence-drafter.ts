@@ -2,6 +2,7 @@
 
 import type { MedusaModel } from '../../layers/medusa/medusa-model.ts';
 import type { Sequence } from '../sequence.ts';
+import type { Draft } from './draft.ts';
 import type { Guesses } from './guesses.ts';
 import { guessByNgram } from './ngram-guesser.ts';
 
@@ -21,19 +22,27 @@ export class SequenceDrafter {
   readonly sequence: Sequence;
   readonly heads: MedusaModel | undefined;
   readonly key: string;
+  readonly adapter: string;
   readonly #mostPlaces: number;
   #guesses: Guesses = [];
+  #draft: Draft | undefined;
 
-  constructor({ sequence, heads, mostPlaces, key }: DrafterOptions) {
+  constructor({ sequence, heads, mostPlaces, key, adapter }: DrafterOptions) {
     this.sequence = sequence;
     this.heads = heads;
     this.key = key;
+    this.adapter = adapter;
     this.#mostPlaces = mostPlaces;
   }
 
   /** For the tokens after the last one; those of heads are what they guessed after the last step. */
   get guesses(): Guesses {
     return this.#guesses;
+  }
+
+  /** What the step verifies that is being computed. */
+  get draft(): Draft | undefined {
+    return this.#draft;
   }
 
   /** Places that can be guessed at all. */
@@ -50,7 +59,13 @@ export class SequenceDrafter {
     if (this.heads === undefined) this.#guesses = guessByNgram(this.sequence.tokens, this.#mostPlaces);
   }
 
+  propose(draft: Draft): void {
+    this.#draft = draft;
+    this.sequence.propose(draft);
+  }
+
   forget(): void {
     this.#guesses = [];
+    this.#draft = undefined;
   }
 }
