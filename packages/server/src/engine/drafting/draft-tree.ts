@@ -7,9 +7,13 @@ import type { Acceptance } from './acceptance.ts';
 import { Draft, ROOT } from './draft.ts';
 import type { Guesses } from './guesses.ts';
 
+/** What is right less often pays its row nowhere; it also bounds how far a tree can grow. */
+const LEAST_SCORE = 0.02;
+
 interface Candidate {
   readonly place: number;
-  readonly rank: number;
+  /** How many guesses of its place are more promising. */
+  readonly order: number;
   /** Node that it follows. */
   readonly parent: number;
   /** Probability that it and all that it follows are right. */
@@ -20,9 +24,11 @@ export class DraftTree {
   readonly #guesses: Guesses;
   readonly #acceptance: Acceptance;
   /** What may be added next: the first untried guess below every node. */
-  #candidates: Candidate[] = [];
+  readonly #candidates: Candidate[] = [];
   readonly #tokens: number[] = [];
   readonly #parents: number[] = [];
+  /** `[place][order]`: ranks, the most promising first. What was learnt need not agree with the heads. */
+  readonly #ranks: number[][] = [];
 
   constructor(guesses: Guesses, acceptance: Acceptance) {
     this.#guesses = guesses;
@@ -38,11 +44,12 @@ export class DraftTree {
   grow(): void {
     const next = this.#candidates.shift();
     if (next === undefined) return;
-    const { place, rank, parent, score } = next;
+    const { place, order, parent, score } = next;
+    const rank = this.#ranksAt(place)[order]!;
     const node = this.#tokens.push(this.#guesses[place]![rank]!) - 1;
     this.#parents.push(parent);
     const above = score / this.#acceptance.rate(place, rank);
-    this.#consider(place, rank + 1, parent, above);
+    this.#consider(place, order + 1, parent, above);
     this.#consider(place + 1, 0, node, score);
   }
 
@@ -51,12 +58,19 @@ export class DraftTree {
     return new Draft(this.#tokens.slice(0, count), this.#parents.slice(0, count));
   }
 
-  #consider(place: number, rank: number, parent: number, above: number): void {
-    if (this.#guesses[place]?.[rank] === undefined) return;
+  #consider(place: number, order: number, parent: number, above: number): void {
+    const rank = this.#ranksAt(place)[order];
+    if (rank === undefined) return;
     const score = above * this.#acceptance.rate(place, rank);
-    if (score <= 0) return;
-    const candidate = { place, rank, parent, score };
+    if (score < LEAST_SCORE) return;
+    const candidate = { place, order, parent, score };
     const at = this.#candidates.findIndex((other) => other.score < score);
-    this.#candidates = this.#candidates.toSpliced(at < 0 ? this.#candidates.length : at, 0, candidate);
+    this.#candidates.splice(at < 0 ? this.#candidates.length : at, 0, candidate);
+  }
+
+  #ranksAt(place: number): readonly number[] {
+    const rate = (rank: number): number => this.#acceptance.rate(place, rank);
+    const guessed = this.#guesses[place] ?? [];
+    return (this.#ranks[place] ??= guessed.map((_, rank) => rank).sort((a, b) => rate(b) - rate(a)));
   }
 }

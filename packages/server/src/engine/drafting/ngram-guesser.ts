@@ -12,11 +12,16 @@ const SHORTEST_MATCH = 2;
 /** Tokens looked back at: a bound on the work per step, far beyond most prompts. */
 const MOST_LOOKED_AT = 8192;
 
-/** At most `count` tokens that followed the longest, and among those the most recent, match of the last tokens. */
+/**
+ * The `count` tokens that followed the longest, and among those the most recent, match of the last tokens. Where the match
+ * is so recent that fewer did, the text repeats itself, and the guesses go on repeating it.
+ */
 export function guessByNgram(tokens: readonly number[], count: number): Guesses {
   const match = longestMatch(tokens);
   if (match === undefined) return [];
-  return tokens.slice(match, match + count).map((token) => [token]);
+  const guesses: number[] = [];
+  for (let at = match; guesses.length < count; at++) guesses.push(tokens[at] ?? guesses[at - tokens.length]!);
+  return guesses.map((token) => [token]);
 }
 
 /** Index of the token that followed the match. */

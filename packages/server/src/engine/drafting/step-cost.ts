@@ -4,44 +4,71 @@
 const RATE = 0.1;
 /** A step that took so many times what was expected was disturbed: it counts as no more than this. */
 const MOST_SURPRISE = 2;
-/** Growth per row that is assumed where no such step was seen yet: little, so that it is tried. */
-const HOPED_GROWTH = 0.05;
+/** The first step of a size may be slow for what it sets up: the faster one of so many is taken. */
+const FIRST_STEPS = 2;
+/** Sizes that did not occur for so many steps are hoped for again: what was expensive may have been disturbed. */
+const MOST_AGE = 1000;
+/** Growth that is assumed for twice the rows where no such step was seen: little, so that it is tried. */
+const HOPED_GROWTH = 0.1;
 /** Up to here every number of rows is counted by itself; beyond, eight to each doubling. */
 const EXACT_ROWS = 16;
 
+interface Seen {
+  ms: number;
+  count: number;
+  /** Number of the last step of this size. */
+  step: number;
+}
+
+interface Point {
+  readonly rowCount: number;
+  readonly ms: number;
+}
+
 export class StepCost {
-  /** Milliseconds by bucket. */
-  readonly #ms = new Map<number, number>();
+  readonly #seen = new Map<number, Seen>();
+  #stepCount = 0;
+  /** By growing numbers of rows, with times that never fall; undefined after something was learnt. */
+  #curve: readonly Point[] | undefined;
 
   learn(rowCount: number, ms: number): void {
+    const step = ++this.#stepCount;
     const bucket = bucketOf(rowCount);
-    const known = this.#ms.get(bucket);
-    const bounded = known === undefined ? ms : Math.min(ms, known * MOST_SURPRISE);
-    this.#ms.set(bucket, known === undefined ? ms : known + RATE * (bounded - known));
+    const known = this.#seen.get(bucket);
+    if (known === undefined) this.#seen.set(bucket, { ms, count: 1, step });
+    else Object.assign(known, { ms: blend(known, ms), count: known.count + 1, step });
+    this.#curve = undefined;
   }
 
-  /** In milliseconds; undefined while no step was seen. More rows never cost less. */
+  /** In milliseconds; undefined while too few steps were seen. More rows never cost less. */
   estimate(rowCount: number): number | undefined {
-    const exact = this.#ms.get(bucketOf(rowCount));
-    const below = this.#nearest(rowCount, -1);
-    if (exact !== undefined) return Math.max(exact, below?.ms ?? 0);
-    const above = this.#nearest(rowCount, 1);
-    if (below && above) {
-      const share = (rowCount - below.rowCount) / (above.rowCount - below.rowCount);
-      return below.ms + share * Math.max(0, above.ms - below.ms);
-    }
-    if (below) return below.ms * (1 + HOPED_GROWTH * (rowCount - below.rowCount));
-    return above?.ms;
+    const curve = (this.#curve ??= this.#makeCurve());
+    const rows = rowsOf(bucketOf(rowCount));
+    const next = curve.findIndex((point) => point.rowCount >= rows);
+    const above = curve[next];
+    if (above?.rowCount === rows) return above.ms;
+    const below = next < 0 ? curve.at(-1) : curve[next - 1];
+    if (below === undefined) return above?.ms;
+    if (above === undefined) return below.ms * (1 + HOPED_GROWTH * Math.log2(rows / below.rowCount));
+    return below.ms + ((rows - below.rowCount) / (above.rowCount - below.rowCount)) * (above.ms - below.ms);
   }
 
-  /** The nearest number of rows that was seen, in one direction. */
-  #nearest(rowCount: number, direction: 1 | -1): { readonly rowCount: number; readonly ms: number } | undefined {
-    const bucket = bucketOf(rowCount);
-    const seen = [...this.#ms.keys()].filter((other) => (other - bucket) * direction > 0);
-    if (seen.length === 0) return undefined;
-    const nearest = direction > 0 ? Math.min(...seen) : Math.max(...seen);
-    return { rowCount: rowsOf(nearest), ms: this.#ms.get(nearest)! };
+  #makeCurve(): Point[] {
+    const curve: Point[] = [];
+    let ms = 0;
+    for (const [bucket, seen] of [...this.#seen].sort(([a], [b]) => a - b)) {
+      if (seen.step < this.#stepCount - MOST_AGE) this.#seen.delete(bucket);
+      else if (seen.count >= FIRST_STEPS) curve.push({ rowCount: rowsOf(bucket), ms: (ms = Math.max(ms, seen.ms)) });
+    }
+    return curve;
   }
+}
+
+/** Slow steps are doubted, fast ones are not: nothing makes a step faster than it is. */
+function blend(known: Seen, ms: number): number {
+  if (known.count < FIRST_STEPS) return Math.min(known.ms, ms);
+  if (ms * MOST_SURPRISE < known.ms) return ms;
+  return known.ms + RATE * (Math.min(ms, known.ms * MOST_SURPRISE) - known.ms);
 }
 
 function bucketOf(rowCount: number): number {

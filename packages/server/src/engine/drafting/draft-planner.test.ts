@@ -1,0 +1,113 @@
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import fc from 'fast-check';
+import { Acceptance } from './acceptance.ts';
+import { type DraftRoom, planDrafts, type PlannedStep } from './draft-planner.ts';
+import { DraftTree } from './draft-tree.ts';
+import { StepCost } from './step-cost.ts';
+
+/** Steps of 1 to 60 rows that cost so much each. */
+function costOf(msOf: (rowCount: number) => number): StepCost {
+  const cost = new StepCost();
+  for (let rowCount = 1; rowCount <= 60; rowCount++) {
+    for (let times = 0; times < 2; times++) cost.learn(rowCount, msOf(rowCount));
+  }
+  return cost;
+}
+
+/** Chains and trees of sequences that accept more or less. */
+const sequence = fc.record({
+  chances: fc.array(fc.double({ min: 0, max: 1, noNaN: true }), { minLength: 1, maxLength: 4 }),
+  candidates: fc.integer({ min: 1, max: 3 }),
+  most: fc.integer({ min: 0, max: 6 }),
+});
+type Sequence = typeof sequence extends fc.Arbitrary<infer S> ? S : never;
+
+function roomOf({ chances, candidates, most }: Sequence): DraftRoom {
+  const acceptance = new Acceptance();
+  const guesses = chances.map(() => Array.from({ length: candidates }, (_, rank) => rank));
+  for (let step = 0; step < 40; step++) {
+    const wrong = chances.findIndex((chance) => (step * 7) % 40 >= chance * 40);
+    acceptance.learn(guesses, wrong < 0 ? chances.map(() => 0) : [...chances.slice(0, wrong).map(() => 0), step % 5]);
+  }
+  return { tree: new DraftTree(guesses, acceptance), most };
+}
+
+const situation = fc.record({
+  sequences: fc.array(sequence, { minLength: 1, maxLength: 5 }),
+  others: fc.integer({ min: 0, max: 10 }),
+  mostRows: fc.oneof(fc.constant(Infinity), fc.integer({ min: 0, max: 30 })),
+  perRow: fc.double({ min: 0, max: 5, noNaN: true }),
+  overheadMs: fc.double({ min: 0, max: 10, noNaN: true }),
+});
+type Situation = typeof situation extends fc.Arbitrary<infer S> ? S : never;
+
+function stepOf({ sequences, others, mostRows, perRow, overheadMs }: Situation): PlannedStep {
+  const count = sequences.length + others;
+  return { rowCount: count, tokenCount: count, mostRows, cost: costOf((rows) => 5 + perRow * rows), overheadMs };
+}
+
+/** The scores of all tokens that could be drafted, the greatest first. */
+function allScores(rooms: readonly DraftRoom[]): number[] {
+  const scores = rooms.flatMap(({ tree, most }) => {
+    const own: number[] = [];
+    while (own.length < most && tree.nextScore > 0) {
+      own.push(tree.nextScore);
+      tree.grow();
+    }
+    return own;
+  });
+  return scores.sort((a, b) => b - a);
+}
+
+describe('planDrafts', () => {
+  it('stays within what each sequence and the step may have', () => {
+    fc.assert(
+      fc.property(situation, (of) => {
+        const step = stepOf(of);
+        const counts = planDrafts(of.sequences.map(roomOf), step);
+        for (const [i, count] of counts.entries()) assert.ok(count >= 0 && count <= of.sequences[i]!.most);
+        const drafted = counts.reduce((sum, count) => sum + count, 0);
+        assert.ok(drafted === 0 || step.rowCount + drafted <= step.mostRows);
+      }),
+    );
+  });
+
+  it('takes the most promising tokens, as many as give the most tokens per time', () => {
+    fc.assert(
+      fc.property(situation, (of) => {
+        const step = stepOf(of);
+        const counts = planDrafts(of.sequences.map(roomOf), step);
+        const drafted = counts.reduce((sum, count) => sum + count, 0);
+        const scores = allScores(of.sequences.map(roomOf)).slice(0, Math.max(0, step.mostRows - step.rowCount));
+        const bare = step.tokenCount / step.cost.estimate(step.rowCount)!;
+        const speed = (count: number): number => {
+          const tokens = step.tokenCount + scores.slice(0, count).reduce((sum, score) => sum + score, 0);
+          return tokens / (step.cost.estimate(step.rowCount + count)! + step.overheadMs);
+        };
+        const best = Math.max(0, ...scores.map((_, i) => speed(i + 1)));
+        if (drafted === 0) assert.ok(best <= bare * 1.03 + 1e-9, 'drafting would have paid');
+        else assert.ok(speed(drafted) > bare * 1.03 - 1e-9 && speed(drafted) >= best - 1e-9);
+      }),
+    );
+  });
+
+  it('drafts nothing where each row costs as much as a step', () => {
+    const room = { chances: [0.95, 0.95], candidates: 1, most: 6 };
+    const step = { rowCount: 1, tokenCount: 1, mostRows: Infinity, cost: costOf((rows) => 10 * rows), overheadMs: 0 };
+    assert.deepEqual(planDrafts([roomOf(room)], step), [0]);
+    assert.deepEqual(planDrafts([roomOf(room)], { ...step, cost: costOf(() => 10) }), [2]);
+  });
+
+  it('drafts nothing while no step’s cost is known', () => {
+    const room = roomOf({ chances: [1, 1], candidates: 1, most: 6 });
+    const step = { rowCount: 1, tokenCount: 1, mostRows: Infinity, cost: new StepCost(), overheadMs: 0 };
+    assert.deepEqual(planDrafts([room], step), [0]);
+  });
+
+  it('gives the rows there are to those who accept the most', () => {
+    const rooms = [0.3, 0.9].map((chance) => roomOf({ chances: [chance, chance], candidates: 1, most: 6 }));
+    const step = { rowCount: 2, tokenCount: 2, mostRows: 4, cost: costOf(() => 10), overheadMs: 0 };
+    assert.deepEqual(planDrafts(rooms, step), [0, 2]);
+  });
+});

@@ -1,0 +1,73 @@
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import fc from 'fast-check';
+import { StepCost } from './step-cost.ts';
+
+const step = fc.record({
+  rowCount: fc.integer({ min: 1, max: 300 }),
+  ms: fc.double({ min: 0.01, max: 1000, noNaN: true }),
+});
+
+/** As often as is needed until a size counts. */
+function learnt(costs: Readonly<Record<number, number>>): StepCost {
+  const cost = new StepCost();
+  for (const [rowCount, ms] of Object.entries(costs)) {
+    for (let times = 0; times < 2; times++) cost.learn(Number(rowCount), ms);
+  }
+  return cost;
+}
+
+describe('StepCost', () => {
+  it('knows nothing before it has seen a size twice', () => {
+    const cost = new StepCost();
+    assert.equal(cost.estimate(1), undefined);
+    cost.learn(1, 10);
+    assert.equal(cost.estimate(1), undefined);
+    cost.learn(1, 10);
+    assert.equal(cost.estimate(1), 10);
+  });
+
+  it('never says that more rows cost less, whatever it saw', () => {
+    fc.assert(
+      fc.property(fc.array(step, { minLength: 2, maxLength: 60 }), (steps) => {
+        const cost = new StepCost();
+        for (const { rowCount, ms } of steps) cost.learn(rowCount, ms);
+        let last = 0;
+        for (let rowCount = 1; rowCount <= 400; rowCount++) {
+          const ms = cost.estimate(rowCount) ?? last;
+          assert.ok(Number.isFinite(ms) && ms >= last - 1e-9, `${rowCount} rows: ${ms} after ${last}`);
+          last = ms;
+        }
+      }),
+    );
+  });
+
+  it('follows what steps cost', () => {
+    const cost = learnt({ 4: 10 });
+    for (let times = 0; times < 60; times++) cost.learn(4, 15);
+    assert.ok(Math.abs(cost.estimate(4)! - 15) < 0.1);
+  });
+
+  it('is not misled by a step that was disturbed, be it the first of its size', () => {
+    const cost = new StepCost();
+    cost.learn(4, 500);
+    for (let times = 0; times < 5; times++) cost.learn(4, 10);
+    assert.equal(cost.estimate(4), 10);
+    cost.learn(4, 500);
+    assert.ok(cost.estimate(4)! <= 11);
+  });
+
+  it('takes the line between the sizes that it knows, and hopes beyond them', () => {
+    const cost = learnt({ 2: 10, 6: 30 });
+    assert.equal(cost.estimate(1), 10);
+    assert.equal(cost.estimate(4), 20);
+    assert.ok(cost.estimate(12)! > 30 && cost.estimate(12)! < 36, 'far less than twice as much');
+  });
+
+  it('hopes again for a size that was slow and has not come back for long', () => {
+    const cost = learnt({ 1: 10, 4: 100 });
+    assert.equal(cost.estimate(4), 100);
+    for (let times = 0; times < 1001; times++) cost.learn(1, 10);
+    assert.ok(cost.estimate(4)! < 15);
+  });
+});
