@@ -86,7 +86,10 @@ function optionsPage() {
     '## `lorax train distill`',
     ...groups(DISTILL_OPTIONS, ['flag', 'environment', 'default', 'meaning']),
     '## `lorax train medusa`',
-    'It also takes the groups Model, Engine and Logs of `lorax serve`, and `--adapter-id`, `--adapter-source`, `--adapter-root`.',
+    [
+      'It also takes the groups Model and Logs of `lorax serve`, and `--adapter-id`, `--adapter-source`, `--adapter-root`,',
+      '`--threads` and `--ggml-path`.',
+    ].join('\n'),
     ...groups(MEDUSA_OPTIONS, ['flag', 'default', 'meaning']),
     "## LoRAX's other flags",
     [

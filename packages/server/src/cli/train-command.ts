@@ -6,10 +6,9 @@ import { declareGroups, declareTable, readServeOptions, readTable } from '../con
 import { OPTIONS } from '../config/options.ts';
 import { DISTILL_OPTIONS, MEDUSA_OPTIONS } from '../config/train-options.ts';
 
-const { adapterId, adapterSource, adapterRoot } = OPTIONS;
-
-/** Of the server's groups: the model and how it is computed. */
-const BASE_GROUPS = ['Model', 'Engine', 'Logs'];
+/** Of the server's options: the model, its adapter and what it is computed by. */
+const BASE_GROUPS = ['Model', 'Logs'];
+const { adapterId, adapterSource, adapterRoot, threads, ggmlPath } = OPTIONS;
 
 export function declareTrain(program: Command, end: (code: number) => void): void {
   const train = program.command('train').description('Make training data and train Medusa heads');
@@ -26,8 +25,7 @@ export function declareTrain(program: Command, end: (code: number) => void): voi
   declareGroups(medusa, BASE_GROUPS);
   declareTable(medusa, {
     adapterId: { ...adapterId, help: 'Train over this adapter: the heads and it make a composite' },
-    adapterSource,
-    adapterRoot,
+    ...{ adapterSource, adapterRoot, threads, ggmlPath },
   });
   medusa.action(async () => {
     const wanted = readTable(medusa, MEDUSA_OPTIONS);

@@ -18,9 +18,8 @@ import { openEngine, type Engine, type EngineParts } from './engine.ts';
 const OUTPUT_LAYER = 'lm_head';
 
 export async function openTrainingBase(given: EngineParts): Promise<TrainingBase> {
-  // Batches of hundreds of rows keep every core busy, however small the model.
-  const threads = given.options.threads ?? given.options.cores.value;
-  const parts = { ...given, options: { ...given.options, threads } };
+  // What is learnt bears the rounding that answers would not; without it the base and its output layer cost half.
+  const parts: EngineParts = { ...given, options: { ...given.options, matmulPrecision: 'medium' } };
   const engine = await openEngine(parts);
   const held: { release(): void }[] = [];
   const dispose = async (): Promise<void> => {
@@ -48,11 +47,9 @@ function assemble(
 ): Omit<TrainingBase, 'adapter' | 'dispose'> {
   const { hiddenSize } = model.description.decoder;
   const outputLayer = present(model.places.get(OUTPUT_LAYER), OUTPUT_LAYER) as Projection;
-  // Gradients bear the rounding that answers would not, and without it the output layer costs half.
-  const device = {
-    ...{ path: options.ggmlPath, threads: present(options.threads, 'threads') },
-    precision: 'medium' as const,
-  };
+  // Batches of hundreds of rows keep every core busy, however small the model.
+  const threads = options.threads ?? options.cores.value;
+  const device = { path: options.ggmlPath, threads, precision: options.matmulPrecision };
   const adapters = lease?.slots ?? [];
   return {
     modelId: model.id,

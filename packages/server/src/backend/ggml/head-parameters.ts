@@ -37,8 +37,7 @@ export class HeadParameters {
   readonly #context: TensorContext;
   readonly #byName: ReadonlyMap<string, ParameterTensors>;
 
-  /** All zero: a block that adds nothing, so that a head begins as the base model's own guess. */
-  constructor(ggml: Ggml, bufferType: Pointer, shape: HeadsShape) {
+  constructor(ggml: Ggml, shape: HeadsShape) {
     const { headCount, layerCount, ownOutput } = shape;
     this.#ggml = ggml;
     this.#context = new TensorContext(ggml, PARTS.length * headCount * (2 * layerCount + 1));
@@ -51,6 +50,10 @@ export class HeadParameters {
       ...(output ? [output] : []),
     ]);
     this.#byName = new Map(this.all.map((tensors) => [tensors.name, tensors]));
+  }
+
+  /** All zero: a block that adds nothing, so that a head begins as the base model's own guess. */
+  allocate(bufferType: Pointer): void {
     this.#context.allocate(bufferType);
     for (const tensors of this.all) for (const part of PARTS) this.#clear(tensors, part);
   }

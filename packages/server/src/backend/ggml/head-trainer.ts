@@ -62,16 +62,18 @@ class GgmlHeadTrainer implements HeadTrainer {
     countHandle('head trainer', 1);
     const { inFeatures: hiddenSize, outFeatures: vocabSize } = outputLayer;
     this.shape = { ...heads, hiddenSize, vocabSize };
-    this.#parameters = new HeadParameters(ggml, this.#device.bufferType, this.shape);
+    this.#parameters = new HeadParameters(ggml, this.shape);
     const weight = outputLayer.weight as GgmlWeight;
     this.#transposed = new TensorContext(ggml, 1);
     this.#frozen = { weight, transposed: this.#declareTransposed(weight) };
   }
 
-  /** Fills what is derived from the base model's output layer. */
+  /** Takes the memory, and fills what is derived from the base model's output layer. */
   async start(): Promise<void> {
-    const { ggml } = this.#device;
+    const { ggml, bufferType } = this.#device;
     const { weight, transposed } = this.#frozen;
+    this.#parameters.allocate(bufferType);
+    this.#transposed.allocate(bufferType);
     this.#graph.build('the output layer', (graph) => {
       const context = graph.claim(2);
       graph.expand(ggml.cpy(context, ggml.transpose(context, weight.tensor), transposed.tensor));
@@ -186,7 +188,6 @@ class GgmlHeadTrainer implements HeadTrainer {
   #declareTransposed(weight: GgmlWeight): GgmlWeight {
     const { hiddenSize, vocabSize } = this.shape;
     const tensor = this.#transposed.matrix(GGML_TYPE[weight.dtype], vocabSize, hiddenSize);
-    this.#transposed.allocate(this.#device.bufferType);
     const byteLength = hiddenSize * vocabSize * DTYPE_BYTES[weight.dtype];
     const dispose = (): void => this.#transposed.dispose();
     return {
