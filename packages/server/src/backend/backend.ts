@@ -123,6 +123,8 @@ export interface WeightOptions {
 
 export interface Backend {
   readonly description: BackendDescription;
+  /** Memory that weights, adapters, keys and values may still take. */
+  readonly freeBytes: number;
   /** Makes a tensor resident; mapped files are used in place where the device can. */
   loadWeight(view: TensorView, options: WeightOptions): Promise<Weight>;
   createKvStore(shape: KvShape): KvStore;

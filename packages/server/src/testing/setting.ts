@@ -11,7 +11,7 @@ import type { Backend } from '../backend/backend.ts';
 import type { KvDtype } from '../backend/kv.ts';
 import { oneSlot, type StepSegment } from '../backend/step.ts';
 import { GgmlBackend } from '../backend/ggml/ggml-backend.ts';
-import type { MatmulPrecision } from '../backend/ggml/products.ts';
+import type { MatmulPrecision } from '../backend/precision.ts';
 import { BaseModel, type BaseModelOptions } from '../engine/base-model.ts';
 import { KvCache } from '../engine/kv-cache.ts';
 import { kvShape, kvTypes } from '../serving/limits.ts';

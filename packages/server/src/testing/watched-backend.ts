@@ -42,6 +42,10 @@ export class WatchedBackend implements Backend {
     return this.#inner.description;
   }
 
+  get freeBytes(): number {
+    return this.#inner.freeBytes;
+  }
+
   async runStep(
     forward: Forward,
     kv: KvStore,

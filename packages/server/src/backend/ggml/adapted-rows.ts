@@ -6,7 +6,7 @@
 import type { Pointer } from '../../native/ffi.ts';
 import { DTYPE_BYTES } from '../../weights/tensor-view.ts';
 import type { LowRankFactors } from '../adapters.ts';
-import { finiteFloats } from './finite.ts';
+import { finiteFloats } from '../finite.ts';
 import { GGML_TYPE } from './functions.ts';
 import type { GraphContext } from './graph-context.ts';
 import type { GgmlWeight } from './weights.ts';

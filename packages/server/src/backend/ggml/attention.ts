@@ -8,7 +8,8 @@ import type { AttentionShape } from '../backend.ts';
 import { GGML_TYPE } from './functions.ts';
 import type { GraphContext } from './graph-context.ts';
 import type { GgmlKvStore, KvTensors } from './kv-store.ts';
-import { rowDepths, type PlacedSegment, type StepLayout } from './step-layout.ts';
+import { rowDepths } from '../row-depths.ts';
+import type { PlacedSegment, StepLayout } from './step-layout.ts';
 
 const FLOAT_BYTES = 4;
 

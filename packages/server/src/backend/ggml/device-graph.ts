@@ -7,7 +7,7 @@ import { LoraxError } from '../../base/errors.ts';
 import type { Pointer } from '../../native/ffi.ts';
 import type { Ggml } from './functions.ts';
 import { GraphContext, GraphFull } from './graph-context.ts';
-import type { MatmulPrecision } from './products.ts';
+import type { MatmulPrecision } from '../precision.ts';
 
 /** Tensors to begin with; doubled whenever a graph needs more. */
 const FIRST_CAPACITY = 8192;

@@ -3,6 +3,7 @@
  * on libuv's pool while the event loop stays free. Knows no model and no request.
  */
 
+import { freemem } from 'node:os';
 import { assert, present } from '../../base/assert.ts';
 import type { Pointer } from '../../native/ffi.ts';
 import type { Dtype, TensorView } from '../../weights/tensor-view.ts';
@@ -27,7 +28,7 @@ import { GgmlKvStore } from './kv-store.ts';
 import { loadGgml } from './library.ts';
 import { mergeWeight } from './merged-weight.ts';
 import { RotaryTables } from './rotary-tables.ts';
-import type { MatmulPrecision } from './products.ts';
+import type { MatmulPrecision } from '../precision.ts';
 import { SideGraphs } from './side-graphs.ts';
 import { StepGraph } from './step-graph.ts';
 import { layOutStep, type StepLayout } from './step-layout.ts';
@@ -74,6 +75,10 @@ export class GgmlBackend implements Backend {
     this.#graph = new DeviceGraph(device);
     this.#drafts = new Drafts(device);
     this.description = { library: `ggml ${version}`, device: `CPU (${variant ?? 'variant unknown'})`, threads };
+  }
+
+  get freeBytes(): number {
+    return freemem();
   }
 
   async loadWeight(view: TensorView, options: WeightOptions): Promise<Weight> {

@@ -5,7 +5,7 @@
 
 import { NULL, type Pointer } from '../../native/ffi.ts';
 import type { Ggml, GgmlType } from './functions.ts';
-import type { MatmulPrecision } from './products.ts';
+import type { MatmulPrecision } from '../precision.ts';
 
 /** Asks for a larger context; the step is built again in it. */
 export class GraphFull extends Error {}

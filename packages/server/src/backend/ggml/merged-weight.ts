@@ -9,7 +9,7 @@ import { rowMajorStrides, type Dtype } from '../../weights/tensor-view.ts';
 import { isFiniteTensor } from '../../weights/values.ts';
 import type { LowRankFactors } from '../adapters.ts';
 import { adaptedRows, readFactors, rowScales, rowsOf, stripsOf } from './adapted-rows.ts';
-import { finiteFloats } from './finite.ts';
+import { finiteFloats } from '../finite.ts';
 import type { Ggml } from './functions.ts';
 import type { SideGraphs } from './side-graphs.ts';
 import { emptyWeight, type GgmlWeight } from './weights.ts';

@@ -9,9 +9,6 @@ import { GGML_TYPE } from './functions.ts';
 import type { GraphContext } from './graph-context.ts';
 import type { GgmlWeight } from './weights.ts';
 
-/** The names that PyTorch gives to `float32_matmul_precision`. */
-export type MatmulPrecision = 'high' | 'medium';
-
 const FLOAT_BYTES = 4;
 
 /** Activations ready to be multiplied: `[width, rows]`, or the upper and the lower halves `[width, 2 * rows]`. */

@@ -19,7 +19,8 @@ import type { GgmlKvStore } from './kv-store.ts';
 import { addRows, makeValue, projectRows, type GgmlValue } from './row-operations.ts';
 import type { RotaryTables } from './rotary-tables.ts';
 import type { OutputTensors } from './step-output.ts';
-import { rowDepths, type StepLayout } from './step-layout.ts';
+import { rowDepths } from '../row-depths.ts';
+import type { StepLayout } from './step-layout.ts';
 import type { GgmlWeight } from './weights.ts';
 
 export class StepGraph implements Graph {

@@ -60,11 +60,3 @@ function compareAdapters(a: readonly WeightedSlot[], b: readonly WeightedSlot[])
 function slotAt(adapters: readonly WeightedSlot[], index: number): GgmlAdapterSlot {
   return adapters[index]!.slot as GgmlAdapterSlot;
 }
-
-/** How far each row of the segment lies behind its first one: the places between their positions. */
-export function rowDepths({ tokens, parents }: StepSegment): number[] {
-  if (parents === undefined) return tokens.map((_, row) => row);
-  const depths: number[] = [];
-  for (const parent of parents) depths.push(parent < 0 ? 0 : depths[parent]! + 1);
-  return depths;
-}

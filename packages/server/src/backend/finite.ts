@@ -1,8 +1,8 @@
 /** Adapters' values, read only where all of them are finite numbers. */
 
-import { LoraxError } from '../../base/errors.ts';
-import type { TensorView } from '../../weights/tensor-view.ts';
-import { isFiniteTensor, readFloats } from '../../weights/values.ts';
+import { LoraxError } from '../base/errors.ts';
+import type { TensorView } from '../weights/tensor-view.ts';
+import { isFiniteTensor, readFloats } from '../weights/values.ts';
 
 /** The tensor's values in row-major order. Throws FILE_INVALID naming it. */
 export function finiteFloats(view: TensorView): Float32Array {
