@@ -191,9 +191,9 @@ export class Scheduler {
       return [{ drafter, segment, advance }];
     });
     drafting.learn(advanced, rowCount, ms);
-    const isOver = new Map(this.#running.map(({ request, sequence }) => [sequence, request.isFinished]));
-    const goingOn = advanced.filter(({ drafter }) => isOver.get(drafter.sequence) === false);
-    await drafting.guess(goingOn, { rowCount: goingOn.length, tokenCount: goingOn.length });
+    const decoding = new Set(this.#running.flatMap((running) => (isDecoding(running) ? [running.sequence] : [])));
+    const goingOn = advanced.filter(({ drafter }) => decoding.has(drafter.sequence));
+    await drafting.guess(goingOn, { rowCount: decoding.size, tokenCount: decoding.size });
   }
 
   #drafters(): ReadonlyMap<Sequence, SequenceDrafter> {
@@ -215,6 +215,11 @@ export class Scheduler {
     for (const { request, sequence } of this.#running) if (request.isFinished) this.#parts.kv.give(sequence.span);
     this.#running = this.#running.filter(({ request }) => !request.isFinished);
   }
+}
+
+/** Whether it gets another token with the next step. */
+function isDecoding({ request, sequence }: Running): boolean {
+  return !request.isFinished && !sequence.isPrefilling;
 }
 
 /** What the step would be without drafts. */

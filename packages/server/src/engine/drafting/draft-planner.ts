@@ -31,12 +31,33 @@ export interface PlannedStep extends StepSize {
   readonly overheadMs: number;
 }
 
-/** How many tokens to draft for each sequence. Nobody drafts while no step's cost is known. */
+/**
+ * How many tokens to draft for each sequence: so many of the most promising that the step gives the most tokens per time;
+ * none unless that is more than without by a margin, or while no step's cost is known.
+ */
 export function planDrafts(rooms: readonly DraftRoom[], step: PlannedStep): number[] {
+  const { rowCount, tokenCount, mostRows, cost, overheadMs } = step;
   const counts = rooms.map(() => 0);
-  const order = growByPromise(rooms, step.mostRows - step.rowCount);
-  for (const { index } of order.slice(0, bestCount(order, step))) counts[index]!++;
+  const bareMs = cost.estimate(rowCount);
+  if (bareMs === undefined) return counts;
+  const order: number[] = [];
+  let best = { count: 0, speed: (tokenCount / bareMs) * LEAST_GAIN };
+  let tokens = tokenCount;
+  for (const { index, score } of byPromise(rooms)) {
+    const rows = rowCount + order.length + 1;
+    if (rows > mostRows || order.length - best.count > mostVain(rows)) break;
+    order.push(index);
+    tokens += score;
+    const speed = tokens / (cost.estimate(rows)! + overheadMs);
+    if (speed > best.speed) best = { count: order.length, speed };
+  }
+  for (const index of order.slice(0, best.count)) counts[index]!++;
   return counts;
+}
+
+/** How many tokens are looked at beyond the best number: devices compute rows in tiles, and only a full one pays. */
+function mostVain(rowCount: number): number {
+  return 32 + rowCount / 2;
 }
 
 interface Growth {
@@ -46,32 +67,22 @@ interface Growth {
 }
 
 /** Grows the trees one token at a time, always the one that promises the most. */
-function growByPromise(rooms: readonly DraftRoom[], most: number): Growth[] {
-  const order: Growth[] = [];
+function* byPromise(rooms: readonly DraftRoom[]): Generator<Growth, void, undefined> {
   const left = rooms.map((room) => room.most);
-  while (order.length < most) {
-    let next: Growth = { index: -1, score: 0 };
-    for (const [index, { tree }] of rooms.entries()) {
-      if (left[index]! > 0 && tree.nextScore > next.score) next = { index, score: tree.nextScore };
-    }
-    if (next.index < 0) break;
-    order.push(next);
-    rooms[next.index]!.tree.grow();
-    left[next.index]!--;
+  const scores = rooms.map(({ tree, most }) => (most > 0 ? tree.nextScore : 0));
+  for (;;) {
+    const index = indexOfMost(scores);
+    const score = scores[index] ?? 0;
+    if (score <= 0) return;
+    const { tree } = rooms[index]!;
+    tree.grow();
+    scores[index] = --left[index]! > 0 ? tree.nextScore : 0;
+    yield { index, score };
   }
-  return order;
 }
 
-/** How many of them give the most tokens per time; none unless that is more than without by a margin. */
-function bestCount(order: readonly Growth[], { rowCount, tokenCount, cost, overheadMs }: PlannedStep): number {
-  const bare = cost.estimate(rowCount);
-  if (bare === undefined) return 0;
-  let best = { count: 0, speed: (tokenCount / bare) * LEAST_GAIN };
-  let tokens = tokenCount;
-  for (const [i, { score }] of order.entries()) {
-    tokens += score;
-    const speed = tokens / (cost.estimate(rowCount + i + 1)! + overheadMs);
-    if (speed > best.speed) best = { count: i + 1, speed };
-  }
-  return best.count;
+function indexOfMost(scores: readonly number[]): number {
+  let most = 0;
+  for (let index = 1; index < scores.length; index++) if (scores[index]! > scores[most]!) most = index;
+  return most;
 }

@@ -18,9 +18,9 @@ import { StepCost } from './step-cost.ts';
 /** Adapters and heads whose acceptance is remembered. */
 const MAX_KEYS = 1024;
 
-/** Steps after which heads that do not pay are asked once more; doubles while they still do not. */
-const FIRST_PROBE = 16;
-const LAST_PROBE = 512;
+/** Steps after which heads that do not pay are asked once more: twice as many each time, half where they surprise. */
+const SHORTEST_PAUSE = 16;
+const LONGEST_PAUSE = 512;
 
 export interface DraftingOptions {
   /** Guesses per place; with 1 drafts are chains. */
@@ -28,6 +28,8 @@ export interface DraftingOptions {
   /** Most rows of a step with drafts. */
   readonly mostRows: number;
   readonly observer: DraftingObserver;
+  /** In milliseconds. */
+  readonly now?: () => number;
 }
 
 /** A sequence of the step that was computed, where its segment was and what it brought. */
@@ -40,23 +42,28 @@ export interface AdvancedSequence {
 /** What is known of the sequences with one key. */
 interface Experience {
   readonly acceptance: Acceptance;
-  /** Steps until heads that did not pay are asked again, and how many that were the last time. */
-  untilProbe: number;
-  probeEvery: number;
+  /** Steps between two trials of heads that do not pay, and the step of the next one. */
+  pause: number;
+  nextTrial: number;
+  /** Whose guesses the last trial gave. */
+  tried: SequenceDrafter | undefined;
 }
 
 export class Drafting {
   readonly #backend: Pick<Backend, 'runDraft'>;
   readonly #model: Forward;
   readonly #options: DraftingOptions;
+  readonly #now: () => number;
   readonly #stepCost = new StepCost();
   readonly #headCost = new StepCost();
+  #stepCount = 0;
   readonly #experiences = new LRUCache<string, Experience>({ max: MAX_KEYS });
 
   constructor(backend: Pick<Backend, 'runDraft'>, model: Forward, options: DraftingOptions) {
     this.#backend = backend;
     this.#model = model;
     this.#options = options;
+    this.#now = options.now ?? (() => performance.now());
   }
 
   /** Gives the sequences, all past their prompts, their drafts for a step that is so large without any. */
@@ -74,11 +81,14 @@ export class Drafting {
 
   /** Takes in what a step cost and brought. */
   learn(advanced: readonly AdvancedSequence[], rowCount: number, ms: number): void {
+    this.#stepCount++;
     this.#stepCost.learn(rowCount, ms);
     this.#tell(advanced);
     for (const { drafter, advance } of advanced) {
       const truth = advance.chosen.map(({ id }) => id);
-      this.#experience(drafter).acceptance.learn(drafter.guesses, truth);
+      const experience = this.#experience(drafter);
+      if (drafter === experience.tried) judgeTrial(experience, truth);
+      experience.acceptance.learn(drafter.guesses, truth);
       drafter.forget();
     }
   }
@@ -92,9 +102,9 @@ export class Drafting {
       const { heads, sequence } = drafter;
       return { heads: heads!, segment, output: advance.lastOutput, adapters: sequence.adapters };
     });
-    const begun = performance.now();
+    const begun = this.#now();
     const guesses = await new BatchMedusaWeights(rows).guess(this.#backend, this.#model, this.#options.candidates);
-    const ms = performance.now() - begun;
+    const ms = this.#now() - begun;
     this.#headCost.learn(headRows(wanted), ms);
     this.#options.observer.onGuessed(ms);
     for (const [i, { drafter }] of wanted.entries()) drafter.take(guesses[i]!);
@@ -118,17 +128,13 @@ export class Drafting {
     return advanced.filter(({ drafter }, i) => drafter.sequence.draftRoom > 0 && this.#pays(drafter, counts[i]! > 0));
   }
 
-  /** Heads that do not pay are asked ever more seldom, all with one key together. */
+  /** Heads that do not pay are tried for one sequence of a key at a time. */
   #pays(drafter: SequenceDrafter, isPlanned: boolean): boolean {
     const experience = this.#experience(drafter);
-    if (isPlanned) {
-      experience.probeEvery = FIRST_PROBE;
-      experience.untilProbe = FIRST_PROBE;
-      return true;
-    }
-    if (--experience.untilProbe > 0) return false;
-    experience.probeEvery = Math.min(LAST_PROBE, experience.probeEvery * 2);
-    experience.untilProbe = experience.probeEvery;
+    if (isPlanned) experience.pause = SHORTEST_PAUSE;
+    else if (this.#stepCount < experience.nextTrial) return false;
+    else experience.tried = drafter;
+    experience.nextTrial = this.#stepCount + experience.pause;
     return true;
   }
 
@@ -144,11 +150,20 @@ export class Drafting {
   #experience({ key }: SequenceDrafter): Experience {
     let known = this.#experiences.get(key);
     if (known === undefined) {
-      known = { acceptance: new Acceptance(), untilProbe: FIRST_PROBE, probeEvery: FIRST_PROBE };
+      const nextTrial = this.#stepCount + SHORTEST_PAUSE;
+      known = { acceptance: new Acceptance(), pause: SHORTEST_PAUSE, nextTrial, tried: undefined };
       this.#experiences.set(key, known);
     }
     return known;
   }
+}
+
+/** Heads that were thought wrong and are right deserve another trial soon; otherwise a trial told nothing new. */
+function judgeTrial(experience: Experience, truth: readonly number[]): void {
+  const { acceptance, pause, tried } = experience;
+  const isSurprise = tried?.guesses[0]?.[0] === truth[0] && acceptance.rate(0, 0) < 0.5;
+  experience.pause = isSurprise ? Math.max(SHORTEST_PAUSE, pause / 2) : Math.min(LONGEST_PAUSE, pause * 2);
+  experience.tried = undefined;
 }
 
 function headRows(advanced: readonly AdvancedSequence[]): number {

@@ -1,0 +1,101 @@
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import fc from 'fast-check';
+import { DraftingSetting, type DraftingMachine } from '../../testing/drafting-setting.ts';
+import { fakeHeads } from '../../testing/fake-heads.ts';
+
+const MACHINE: DraftingMachine = {
+  sequenceCount: 1,
+  heads: fakeHeads(4),
+  stepMs: (rowCount) => 10 + 0.2 * rowCount,
+  headMs: () => 1,
+  chance: () => 0.8,
+};
+
+/** The heads are asked in vain ever more seldom: pauses between their runs. */
+function pauses(guessedAt: readonly number[]): number[] {
+  return guessedAt.slice(1).map((step, i) => step - guessedAt[i]!);
+}
+
+describe('Drafting', () => {
+  it('drafts where it pays, and at every step', async () => {
+    const setting = new DraftingSetting(MACHINE);
+    await setting.speedUp(100);
+    assert.ok((await setting.speedUp(400)) > 2);
+    assert.ok(setting.guessedAt.length > 480);
+  });
+
+  it('stops where each row costs as much as a step, and tries ever more seldom', async () => {
+    const setting = new DraftingSetting({ ...MACHINE, stepMs: (rowCount) => 10 * rowCount });
+    assert.ok((await setting.speedUp(3000)) > 0.97);
+    const late = pauses(setting.guessedAt.filter((step) => step > 300));
+    assert.ok(late.length > 0 && late.length < 60, String(late.length));
+  });
+
+  it('stops where the heads are never right, and tries ever more seldom', async () => {
+    const setting = new DraftingSetting({ ...MACHINE, headMs: () => 5, chance: () => 0 });
+    assert.ok((await setting.speedUp(3000)) > 0.97);
+    const waited = pauses(setting.guessedAt.slice(-6));
+    assert.deepEqual(
+      waited,
+      waited.toSorted((a, b) => a - b),
+    );
+    assert.ok(waited.at(-1)! >= 256, waited.join());
+  });
+
+  it('drafts again when the heads have become right', async () => {
+    const setting = new DraftingSetting({ ...MACHINE, chance: () => 0 });
+    await setting.speedUp(2000);
+    setting.machine = { ...setting.machine, chance: () => 0.9 };
+    await setting.speedUp(2000);
+    assert.ok((await setting.speedUp(300)) > 2);
+  });
+
+  it('drafts again when steps have become cheap', async () => {
+    const setting = new DraftingSetting({ ...MACHINE, stepMs: (rowCount) => 10 * rowCount });
+    await setting.speedUp(2000);
+    setting.machine = { ...setting.machine, stepMs: (rowCount) => 10 + 0.2 * rowCount };
+    await setting.speedUp(3000);
+    assert.ok((await setting.speedUp(300)) > 2);
+  });
+
+  it('asks the heads in pauses of steps, however many sequences there are', async () => {
+    const runs = async (sequenceCount: number): Promise<number> => {
+      const setting = new DraftingSetting({ ...MACHINE, sequenceCount, chance: () => 0, headMs: () => 5 });
+      await setting.speedUp(1000);
+      return setting.guessedAt.length;
+    };
+    assert.ok((await runs(32)) <= (await runs(1)) + 5);
+  });
+
+  it('makes trees where they pay, and more of several guesses than of one', async () => {
+    const machine = { ...MACHINE, chance: () => 0.5 };
+    const chain = new DraftingSetting(machine);
+    const tree = new DraftingSetting({ ...machine, candidates: 3 });
+    const [slower, faster] = [await chain.speedUp(1500), await tree.speedUp(1500)];
+    assert.ok(faster > slower * 1.1, `${faster} and ${slower}`);
+  });
+
+  it('is never slower than without, by more than a little', async () => {
+    const machine = fc.record({
+      sequenceCount: fc.constantFrom(1, 2, 5, 16, 40),
+      perRow: fc.double({ min: 0, max: 10, noNaN: true }),
+      headMs: fc.double({ min: 0, max: 8, noNaN: true }),
+      right: fc.double({ min: 0, max: 1, noNaN: true }),
+      candidates: fc.constantFrom(1, 3),
+    });
+    await fc.assert(
+      fc.asyncProperty(machine, async ({ sequenceCount, perRow, headMs, right, candidates }) => {
+        const setting = new DraftingSetting({
+          ...{ sequenceCount, heads: MACHINE.heads, candidates },
+          stepMs: (rowCount) => 10 + perRow * rowCount,
+          headMs: (rowCount) => headMs * (1 + rowCount / 16),
+          chance: () => right,
+        });
+        const speedUp = await setting.speedUp(400);
+        assert.ok(speedUp > 0.97, String(speedUp));
+      }),
+      { seed: 5, numRuns: 15 },
+    );
+  });
+});
