@@ -8,6 +8,7 @@ import type { RunningServer, StartDependencies } from './cli/composition.ts';
 import { readServe } from './config/testing.ts';
 import { startServer } from './server.ts';
 import { createLogger } from './telemetry/log.ts';
+import { type TinyHeadsOptions, writeTinyHeads } from './testing/tiny-heads.ts';
 import { makeTinyModel, writeTinyModel } from './testing/tiny-model.ts';
 
 const root = mkdtempSync(join(tmpdir(), 'lorax-drafting-'));
@@ -19,14 +20,25 @@ const deps: StartDependencies = {
   signal: new AbortController().signal,
 };
 
-before(() => writeTinyModel(model, makeTinyModel()));
+const adapterRoot = join(root, 'adapters');
+const HEADS: Readonly<Record<string, TinyHeadsOptions>> = {
+  three: { headCount: 3, version: 2 },
+  two: { headCount: 2, version: 2 },
+  old: { headCount: 3, version: 1 },
+};
+
+before(() => {
+  const tiny = makeTinyModel();
+  writeTinyModel(model, tiny);
+  for (const [name, options] of Object.entries(HEADS)) writeTinyHeads(join(adapterRoot, name), tiny, options);
+});
 after(() => rmSync(root, { recursive: true }));
 afterEach(() => assert.deepEqual(liveHandles(), {}));
 
 async function serving(flags: readonly string[], use: (server: RunningServer) => Promise<void>): Promise<void> {
-  const always = ['--model-id', model, '--port', '0', '--threads', '1', '--dtype', 'float32'];
+  const always = ['--model-id', model, '--adapter-root', adapterRoot, '--port', '0', '--threads', '1'];
   const env = { HF_HOME: join(root, 'cache'), HF_HUB_OFFLINE: '1' };
-  const server = await startServer(readServe([...always, ...flags], env).options, deps);
+  const server = await startServer(readServe([...always, '--dtype', 'float32', ...flags], env).options, deps);
   try {
     await use(server);
   } finally {
@@ -165,6 +177,65 @@ describe('a server that drafts', () => {
       const { details } = await generate(server, { speculation: { mode: 'off' } });
       assert.equal(details.skipped_tokens, 0);
       assert.equal(await metric(server, 'lorax_draft_steps_total'), 0);
+    });
+  });
+});
+
+/** What the server says against an adapter; undefined where it answers. */
+async function refusal(server: RunningServer, adapterId: string, mode = 'auto'): Promise<string | undefined> {
+  const parameters = { max_new_tokens: 4, adapter_id: adapterId, speculation: { mode } };
+  const response = await post(server, '/generate', { inputs: 'The cat had', parameters });
+  const { error } = (await response.json()) as { error?: string };
+  assert.equal(response.status, error === undefined ? 200 : 422);
+  return error;
+}
+
+describe('a server with Medusa heads', () => {
+  it('drafts with the default heads and with those of a request, and answers the same', async () => {
+    await serving(['--adapter-id', 'three'], async (server) => {
+      const plain = await generate(server, { speculation: { mode: 'off' } });
+      for (const adapter_id of [undefined, 'three', 'two']) {
+        const drafted = await generate(server, { adapter_id });
+        assert.deepEqual(
+          drafted.details.tokens.map(({ id }) => id),
+          plain.details.tokens.map(({ id }) => id),
+        );
+      }
+      assert.ok((await metric(server, 'lorax_draft_heads_duration_count')) > 0);
+    });
+  });
+
+  it('says which heads are the default ones', async () => {
+    await serving(
+      ['--adapter-id', 'three', '--strict-medusa-heads', '--speculation-max-batch-size', '9'],
+      async (server) => {
+        const { speculation } = (await (await fetch(`${server.url}/info`)).json()) as {
+          speculation: { default_heads: { adapter_generation: string } };
+        };
+        const { adapter_generation } = speculation.default_heads;
+        assert.match(adapter_generation, /^[0-9a-f]{8,}/);
+        assert.deepEqual(speculation, {
+          default_heads: { adapter_id: 'three', adapter_generation, head_count: 3, version: 2 },
+          ...{ strict_heads: true, speculative_tokens: 0, candidates: 1, max_batch_size: 9 },
+        });
+      },
+    );
+  });
+
+  it('refuses the heads that LoRAX refuses, and only where they would be used', async () => {
+    await serving([], async (server) => {
+      assert.match((await refusal(server, 'three')) ?? '', /`three` .*default/);
+      assert.equal(await refusal(server, 'three', 'off'), undefined);
+    });
+    await serving(['--adapter-id', 'three', '--strict-medusa-heads'], async (server) => {
+      assert.match((await refusal(server, 'old')) ?? '', /version 1/);
+      assert.match((await refusal(server, 'two')) ?? '', /are 2, the default ones 3/);
+      assert.equal(await refusal(server, 'two', 'ngram'), undefined);
+      assert.equal(await refusal(server, 'three'), undefined);
+    });
+    await serving(['--adapter-id', 'old'], async (server) => {
+      assert.equal(await refusal(server, 'old'), undefined);
+      assert.equal(await refusal(server, 'two'), undefined);
     });
   });
 });
