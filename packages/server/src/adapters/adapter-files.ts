@@ -30,6 +30,12 @@ export async function fingerprint(paths: readonly string[]): Promise<string> {
   return stats.map(({ dev, ino, size, mtimeNs }, i) => `${paths[i]} ${dev} ${ino} ${size} ${mtimeNs}`).join('\n');
 }
 
+/** Of all files together. */
+export async function storedBytes(paths: readonly string[]): Promise<number> {
+  const stats = await Promise.all(paths.map((path) => stat(path)));
+  return stats.reduce((sum, { size }) => sum + size, 0);
+}
+
 /** SHA-256 over `salt` and each file's name, size and bytes, in hexadecimal. Rejects with the signal's reason. */
 export async function contentHash(paths: readonly string[], salt: string, signal: AbortSignal): Promise<string> {
   const hash = createHash('sha256').update(salt);

@@ -7,7 +7,7 @@ import { LRUCache } from 'lru-cache';
 import { LoraxError } from '../base/errors.ts';
 import { SharedJobs } from '../sources/shared-jobs.ts';
 import type { AdapterLocation, ResolvedFolder } from '../sources/source.ts';
-import { adapterFiles, contentHash, fingerprint } from './adapter-files.ts';
+import { adapterFiles, contentHash, fingerprint, storedBytes } from './adapter-files.ts';
 
 /** Remembered revisions, and folders that did not change. */
 const MAX_KNOWN = 4096;
@@ -15,17 +15,24 @@ const MAX_KNOWN = 4096;
 /** Characters of the content hash that name a generation. */
 export const GENERATION_LEN = 16;
 
+/** Weights of float32 may be held in 16 bits; no weight is held in less. */
+const MOST_STORED_PER_HELD_BYTE = 2;
+/** Tokenizers, and what else is beside the weights. */
+const OTHER_BYTES = 256 << 20;
+
 const CHANGED = 'its files changed while it was loaded';
 
 export class Generations {
   readonly #baseIdentity: string;
+  readonly #budgetBytes: number;
   readonly #byRevision = new LRUCache<string, string>({ max: MAX_KNOWN });
   readonly #byFingerprint = new LRUCache<string, string>({ max: MAX_KNOWN });
   readonly #hashing = new SharedJobs<string>();
 
-  /** The same adapter over another base is another generation. */
-  constructor(baseIdentity: string) {
+  /** The same adapter over another base is another generation. What can never fit the budget is not even read. */
+  constructor(baseIdentity: string, budgetBytes: number = Infinity) {
     this.#baseIdentity = baseIdentity;
+    this.#budgetBytes = budgetBytes;
   }
 
   /** What a place of a known revision holds; undefined where only its files can tell. */
@@ -50,12 +57,20 @@ export class Generations {
     if ((await this.#ofFiles(location.id, folder, signal)) !== generation) throw changed(location.id);
   }
 
+  /** A sparse file of terabytes takes no room on a disk, and days to read. */
+  #checkSize(fileBytes: number, adapterId: string): void {
+    const neededBytes = Math.ceil((fileBytes - OTHER_BYTES) / MOST_STORED_PER_HELD_BYTE);
+    const budgetBytes = this.#budgetBytes;
+    if (neededBytes > budgetBytes) throw new LoraxError('ADAPTER_TOO_LARGE', { adapterId, neededBytes, budgetBytes });
+  }
+
   async #ofFiles(id: string, folder: ResolvedFolder, signal: AbortSignal): Promise<string> {
     try {
       const paths = await adapterFiles(folder, id);
       const print = await fingerprint(paths);
       const known = this.#byFingerprint.get(print);
       if (known !== undefined) return known;
+      this.#checkSize(await storedBytes(paths), id);
       const hash = await this.#hashing.run(print, signal, (shared) => contentHash(paths, this.#baseIdentity, shared));
       const generation = hash.slice(0, GENERATION_LEN);
       // Bytes that were written after the fingerprint was taken must not be remembered under it.

@@ -94,7 +94,7 @@ export class AdapterStore {
     const catalog = new AdapterCatalog(
       (generation) => isResident(generation) || hostCache.peek(generation) !== undefined,
     );
-    const generations = new Generations(options.baseIdentity);
+    const generations = new Generations(options.baseIdentity, options.deviceBudgetBytes);
     this.#options = options;
     this.#now = now;
     this.#hostCache = hostCache;

@@ -79,7 +79,7 @@ describe('an adapter_config.json', () => {
   it('is refused with the field named where a value has the wrong form', () => {
     const wrong = {
       r: 0,
-      lora_alpha: '16',
+      lora_alpha: 1e39,
       use_rslora: 'yes',
       target_modules: [1],
       layers_to_transform: 'all',

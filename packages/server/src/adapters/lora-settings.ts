@@ -36,6 +36,10 @@ export interface LoraSettings {
 const MAX_PATTERN_COUNT = 4096;
 /** Each is compared with every module: enough for the names of a whole layer, several times over. */
 const MAX_SAVED_COUNT = 256;
+const MAX_FLOAT32 = 2 ** 128 - 2 ** 104;
+
+/** Scales are computed with in float32. */
+const alpha = z.number().min(-MAX_FLOAT32).max(MAX_FLOAT32);
 
 const names = z.union([z.array(z.string()), z.string()]).nullish();
 const flag = z.boolean().nullish();
@@ -48,10 +52,10 @@ const pattern = <T extends z.ZodType<number>>(value: T) =>
 const FIELDS = z.looseObject({
   peft_type: z.literal('LORA'),
   r: z.int().min(1).nullish(),
-  lora_alpha: z.number().nullish(),
+  lora_alpha: alpha.nullish(),
   use_rslora: flag,
   rank_pattern: pattern(z.int().min(1)),
-  alpha_pattern: pattern(z.number()),
+  alpha_pattern: pattern(alpha),
   target_modules: names,
   exclude_modules: names,
   layers_to_transform: z.union([z.int(), z.array(z.int())]).nullish(),

@@ -37,7 +37,7 @@ describe('recognising an adapter', () => {
     await assert.rejects(recogniseAdapter(join(folder, 'absent'), 'id'), /neither adapter_config\.json nor/);
     for (const config of ['{"model_type":"llama"}', 'not json']) {
       write('config.json', config);
-      await assert.rejects(recogniseAdapter(folder, 'id'), /a whole model, not an adapter/);
+      await assert.rejects(recogniseAdapter(folder, 'id'), /a whole model is no adapter/);
     }
   });
 

@@ -27,7 +27,8 @@ export async function recogniseAdapter(folder: string, adapterId: string): Promi
   if (lora && medusa) return new MedusaLoraConfig(lora, medusa);
   const found = lora ?? medusa;
   if (found !== undefined) return found;
-  if (modelBytes !== undefined) throw adapterInvalid(adapterId, 'it is a whole model, not an adapter');
+  if (modelBytes !== undefined)
+    throw adapterInvalid(adapterId, `its ${MODEL_CONFIG} is not a Medusa adapter’s (a whole model is no adapter)`);
   throw adapterInvalid(adapterId, `it has neither ${LORA_CONFIG} nor a Medusa ${MODEL_CONFIG}`);
 }
 

@@ -19,6 +19,8 @@ const LIST_DEPTH = 2;
 const MAX_LISTED = 1000;
 /** Folders looked into for one list; keeps a wrong root (a home folder) from stalling the server. */
 const MAX_VISITED = 10_000;
+/** Each is looked at whenever a request names its adapter. */
+const MAX_FILES = 1000;
 
 /** Throws OPTION_INVALID when the root is not a folder. */
 export function openLocal(root: string): Source {
@@ -102,7 +104,11 @@ class LocalSource implements Source {
 
 /** Every file that a loader may read must be a regular one inside the root: a pipe would stall the server, a device worse. */
 async function checkFiles(root: string, folder: string, adapterId: string): Promise<void> {
-  for (const name of (await readdir(folder)).filter(isReadable)) {
+  const names = (await readdir(folder)).filter(isReadable);
+  if (names.length > MAX_FILES) {
+    throw new LoraxError('ADAPTER_INVALID', { adapterId, reason: `it has more than ${MAX_FILES} files` });
+  }
+  for (const name of names) {
     const place = await locate(root, join(folder, name));
     if (place.kind === 'outside') throw forbidden(adapterId);
     if (place.kind === 'missing' || !(await isKind(place.path, 'file'))) {

@@ -27,10 +27,15 @@ const DTYPE_BITS: ReadonlyMap<string, number> = new Map([
   ...['I64', 'U64', 'F64', 'C64'].map((dtype) => [dtype, 64] as const),
 ]);
 
+/** More than the factors of every expert of the largest models; it bounds what a hostile header makes us build. */
+const MAX_TENSORS = 100_000;
+
 /** The entries in the order of their data, after checking that they cover `dataBytes` bytes exactly. */
 export function parseSafetensorsHeader(path: string, json: Uint8Array, dataBytes: number): HeaderEntry[] {
   const entries: HeaderEntry[] = [];
-  for (const [name, value] of Object.entries(parseHeaderObject(path, json))) {
+  const described = Object.entries(parseHeaderObject(path, json));
+  if (described.length > MAX_TENSORS) throw fileFault(path, `the header has more than ${MAX_TENSORS} tensors`);
+  for (const [name, value] of described) {
     if (name !== '__metadata__') entries.push(headerEntry(path, name, value));
   }
   entries.sort((a, b) => a.begin - b.begin || a.end - b.end);

@@ -126,7 +126,7 @@ test('a file that is too short, or shorter than its header says, is refused', ()
     [[1, 0, 0, 0, 0, 0, 0], /too short/],
     [[1, 0, 0, 0, 0, 0, 0, 0], /header is longer than the file/],
     [[0, 0, 0, 0, 0, 0, 0, 0], /does not begin with/],
-    [[0x01, 0xe1, 0xf5, 0x05, 0, 0, 0, 0], /header is larger than 100000000/],
+    [[0x01, 0, 0, 0x01, 0, 0, 0, 0], /header is larger than 16777216/],
     [[255, 255, 255, 255, 255, 255, 255, 255, 0x7b, 0x7d], /header is larger/],
   ] as const) {
     writeFileSync(path, Uint8Array.from(bytes));
@@ -143,6 +143,8 @@ test('a header that is not an object with unique keys is refused', () => {
   refuses(`{"a":${twice},"a":${twice}}`, 4, /unique keys/);
   refuses('{"a":{"dtype":"F32","dtype":"F16","shape":[1],"data_offsets":[0,4]}}', 4, /unique keys/);
   refuses(`{"a":${'['.repeat(100_000)}`, 0, /not a valid JSON object/);
+  const many = Array.from({ length: 100_001 }, (_, i) => `"${i}":0`);
+  refuses(`{${many.join(',')}}`, 0, /more than 100000 tensors/);
 });
 
 test('an entry with a missing, negative, fractional or oversized number is refused by its tensor', () => {
