@@ -12,11 +12,11 @@ import { withTemporaryFolder } from './temporary-folder.ts';
 
 const DEFAULT_DTYPES: readonly Dtype[] = ['float32', 'bfloat16'];
 
-const USAGE = `usage: npm run conformance -- [DIR] [--dtype ${Object.keys(PRECISIONS).join('|')}] [--threads N]
+const USAGE = `usage: npm run conformance -- [DIR] [--dtype ${Object.keys(PRECISIONS).join('|')}] [--threads N] [--device cpu|cuda]
 
 Compares the engine with reference vectors: those in DIR, else the full set beside the repository where there is one,
 else the ones that the repository carries. --dtype may be given several times; without it ${DEFAULT_DTYPES.join(' and ')} run.
-One thread unless told: on models as small as these, more would only wait for each other.`;
+One thread of the CPU unless told: on models as small as these, more would only wait for each other.`;
 
 /** Where development machines and CI keep the full set. */
 const FULL_SET = fileURLToPath(new URL('../../../../../shared/goldens', import.meta.url));
@@ -25,6 +25,7 @@ interface Arguments {
   readonly folder: string | undefined;
   readonly dtypes: readonly Dtype[];
   readonly threads: number;
+  readonly device: 'cpu' | 'cuda';
 }
 
 /** The exit code: a failure also where nothing was checked. */
@@ -42,8 +43,12 @@ export async function runConformance(args: readonly string[], write: (line: stri
   });
 }
 
-async function runOver(folder: string, { dtypes, threads }: Arguments, write: (line: string) => void): Promise<number> {
-  const report = await runSuite(folder, { dtypes, threads, write });
+async function runOver(
+  folder: string,
+  { dtypes, threads, device }: Arguments,
+  write: (line: string) => void,
+): Promise<number> {
+  const report = await runSuite(folder, { dtypes, threads, device, write });
   return report.isGood ? EXIT.ok : EXIT.failure;
 }
 
@@ -52,12 +57,13 @@ function parseArguments(args: readonly string[]): Arguments | undefined {
     const { positionals, values } = parseArgs({
       args: [...args],
       allowPositionals: true,
-      options: { dtype: { type: 'string', multiple: true }, threads: { type: 'string' } },
+      options: { dtype: { type: 'string', multiple: true }, threads: { type: 'string' }, device: { type: 'string' } },
     });
     const dtypes = values.dtype ?? DEFAULT_DTYPES;
     const threads = Number(values.threads ?? 1);
+    const { device = 'cpu' } = values;
     const isUsable = positionals.length < 2 && dtypes.every(isDtype) && Number.isInteger(threads) && threads > 0;
-    return isUsable ? { folder: positionals[0], dtypes, threads } : undefined;
+    return isUsable && isDevice(device) ? { folder: positionals[0], dtypes, threads, device } : undefined;
   } catch {
     return undefined; // an unknown option
   }
@@ -65,4 +71,8 @@ function parseArguments(args: readonly string[]): Arguments | undefined {
 
 function isDtype(text: string): text is Dtype {
   return Object.hasOwn(PRECISIONS, text);
+}
+
+function isDevice(text: string): text is Arguments['device'] {
+  return text === 'cpu' || text === 'cuda';
 }

@@ -3,16 +3,17 @@
  * backend, the weights and the adapters. Knows nothing about what is expected.
  */
 
+import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { AdapterLoader, type LoadedAdapter } from '../adapters/adapter-loader.ts';
 import type { AdapterSlot, AdapterTensors } from '../backend/adapters.ts';
 import type { Backend } from '../backend/backend.ts';
-import { GgmlBackend } from '../backend/ggml/ggml-backend.ts';
 import { present } from '../base/assert.ts';
 import type { StepSegment } from '../backend/step.ts';
 import { BaseModel } from '../engine/base-model.ts';
 import { BatchMedusaWeights } from '../engine/drafting/batch-medusa-weights.ts';
 import type { MedusaModel } from '../layers/medusa/medusa-model.ts';
+import { openBackend, type ChosenDevice } from '../serving/backend.ts';
 import { kvShape, kvTypes } from '../serving/limits.ts';
 import { findBaseConfig } from '../sources/base-config.ts';
 import { BatchRun, type Pace, type Task } from './batch-run.ts';
@@ -24,7 +25,11 @@ export interface SessionOptions {
   readonly folder: string;
   readonly precision: Precision;
   readonly threads: number;
+  readonly device: ChosenDevice;
 }
+
+/** Kept from run to run, as a server's are. */
+const KERNEL_CACHE = join(tmpdir(), 'lorax-conformance-kernels');
 
 /** Logits of a segment's rows, and of the guesses after each of them one after the other. */
 export interface GuessedSegment {
@@ -54,8 +59,9 @@ export class EngineSession {
   }
 
   static async open(options: SessionOptions): Promise<EngineSession> {
-    const { modelId, folder, precision, threads } = options;
-    const backend = new GgmlBackend({ path: undefined, threads, precision: 'high' });
+    const { modelId, folder, precision, threads, device } = options;
+    const settings = { threads, precision: 'high', ggmlPath: undefined, kernelCacheFolder: KERNEL_CACHE } as const;
+    const backend = openBackend(device, settings);
     try {
       const { dtype } = precision;
       const model = await BaseModel.load(backend, { modelId, folder, dtype, onProgress: () => undefined });

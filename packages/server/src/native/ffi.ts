@@ -35,6 +35,13 @@ export function copyBytes(to: Pointer, from: Pointer, byteLength: number): void 
   memcpy(to, from, byteLength);
 }
 
+/** The same on a thread of libuv's pool, where pages may come from disk. Both places must live until it settles. */
+export function copyBytesAside(to: Pointer, from: Pointer, byteLength: number): Promise<void> {
+  return new Promise((resolve, reject) => {
+    memcpy.async(to, from, byteLength, (error: Error | null) => (error === null ? resolve() : reject(error)));
+  });
+}
+
 /** Zero-copy view of native memory; valid only while its owner keeps that memory. */
 export function viewMemory(address: Pointer, byteLength: number): ArrayBuffer {
   return koffi.view(address, byteLength);

@@ -1,0 +1,104 @@
+/** The weight that a low-rank adapter stands for, `W + scale * B A`, row by row on the device: merged for good, or measured for DoRA. */
+
+import { LoraxError } from '../../base/errors.ts';
+import type { Pointer } from '../../native/ffi.ts';
+import type { Dtype, TensorView } from '../../weights/tensor-view.ts';
+import type { LowRankFactors } from '../adapters.ts';
+import { requireFinite } from '../finite.ts';
+import type { DeviceTensor } from './adapter-table.ts';
+import type { CudaDevice } from './device.ts';
+import { ELEMENT_TYPE } from './element-types.ts';
+import { perRow } from './kernels.ts';
+import { readInto } from './logits.ts';
+import type { Uploader } from './uploader.ts';
+import { emptyWeight, uploadWeight, type CudaWeight } from './weights.ts';
+
+export interface LoadDevice {
+  readonly device: CudaDevice;
+  readonly uploader: Uploader;
+}
+
+/** A weight on the device and what is added to it. */
+export interface Adaptation {
+  readonly weight: DeviceTensor & Pick<CudaWeight, 'shape' | 'name'>;
+  readonly a: DeviceTensor;
+  readonly b: DeviceTensor;
+  readonly rank: number;
+  readonly scale: number;
+  /** `[out]` float32. */
+  readonly magnitude: Pointer | undefined;
+}
+
+/** Where results go: whole rows, or only the factors `[out]` that bring them to their magnitudes. */
+interface Target {
+  readonly rows?: DeviceTensor;
+  readonly factors?: Pointer;
+}
+
+const NULL_ADDRESS = 0n;
+
+/** In memory of its own. Throws FILE_INVALID where values are not finite, before or after. */
+export async function mergeWeight(
+  load: LoadDevice,
+  view: TensorView,
+  factors: LowRankFactors,
+  dtype: Dtype,
+): Promise<CudaWeight> {
+  const { device, uploader } = load;
+  const owned: CudaWeight[] = [];
+  const bring = async (tensor: TensorView, as: Dtype): Promise<CudaWeight> => {
+    const weight = await uploadWeight(device, uploader, tensor, as);
+    owned.push(weight);
+    return weight;
+  };
+  const merged = emptyWeight(device, view, dtype);
+  try {
+    const { a, b, magnitude, rank, scale } = factors;
+    for (const part of [a, b, magnitude]) if (part) requireFinite(part);
+    const parts = { weight: await bring(view, view.dtype), a: await bring(a, a.dtype), b: await bring(b, b.dtype) };
+    const lengths = magnitude && (await bring(magnitude, 'float32'));
+    await adaptRows(load, { ...parts, rank, scale, magnitude: lengths?.address }, { rows: merged });
+    return merged;
+  } catch (error) {
+    merged.dispose();
+    throw error;
+  } finally {
+    for (const weight of owned) weight.dispose();
+  }
+}
+
+/** DoRA's factors, in the place of the magnitudes. */
+export async function measureRows(load: LoadDevice, adaptation: Adaptation, magnitude: Pointer): Promise<void> {
+  await adaptRows(load, { ...adaptation, magnitude }, { factors: magnitude });
+}
+
+async function adaptRows({ device, uploader }: LoadDevice, adaptation: Adaptation, target: Target): Promise<void> {
+  const { weight, a, b, rank, scale, magnitude } = adaptation;
+  const [outFeatures, inFeatures] = weight.shape as [number, number];
+  const { rows, factors } = target;
+  const faults = device.allocate(Int32Array.BYTES_PER_ELEMENT, 'a count of faults');
+  try {
+    uploader.uploadBytes(new Int32Array(1), faults.address);
+    device.kernels.launch(
+      ...([uploader.stream.handle, 'adapt_rows', perRow(outFeatures, inFeatures)] as const),
+      ...([rows?.address ?? NULL_ADDRESS, typeOf(rows), factors ?? NULL_ADDRESS, faults.address] as const),
+      ...([weight.address, typeOf(weight), a.address, typeOf(a), b.address, typeOf(b)] as const),
+      ...([rank, scale, magnitude ?? NULL_ADDRESS, inFeatures] as const),
+    );
+    await uploader.stream.finish(`adapting ${weight.name}`);
+    const [faultCount] = readInto(device.driver, new Int32Array(1), faults.address);
+    if (faultCount !== 0) throw notFinite(weight.name, rows?.dtype);
+  } finally {
+    faults.dispose();
+  }
+}
+
+function typeOf(tensor: DeviceTensor | undefined): number {
+  return ELEMENT_TYPE[tensor?.dtype ?? 'float32'];
+}
+
+/** Float16 ends at 65504, and a row of zeros has no direction in which DoRA could lengthen it. */
+function notFinite(file: string, dtype: Dtype = 'float32'): LoraxError {
+  const reason = `with the adapter merged into it has values that ${dtype} cannot hold`;
+  return new LoraxError('FILE_INVALID', { file, reason });
+}

@@ -1,0 +1,148 @@
+/** Writes one adapter's tensors into one piece of device memory, and the table of what they do. Steps do not see it before. */
+
+import { assert } from '../../base/assert.ts';
+import type { Pointer } from '../../native/ffi.ts';
+import { DTYPE_BYTES, elementCount, type Dtype, type TensorView } from '../../weights/tensor-view.ts';
+import type { LowRankTensors, ReplacementTensors } from '../adapters.ts';
+import type { Projection } from '../backend.ts';
+import { finiteFloats, requireFinite } from '../finite.ts';
+import { measureRows, type LoadDevice } from './adapted-rows.ts';
+import type { CudaAdapterSlot } from './adapter-slot.ts';
+import {
+  ENTRY_BYTES,
+  NO_ENTRY,
+  packTable,
+  type AdapterEntry,
+  type DeviceTensor,
+  type Places,
+} from './adapter-table.ts';
+import type { DeviceMemory } from './device-memory.ts';
+import { readInto } from './logits.ts';
+import { alignedBytes } from './slab-plan.ts';
+import type { CudaWeight } from './weights.ts';
+
+export class SlotBuilder {
+  readonly #load: LoadDevice;
+  readonly #places: Places;
+  readonly #memory: DeviceMemory;
+  readonly #entries = new Map<string, AdapterEntry>();
+  readonly #weights = new Map<string, CudaWeight>();
+  /** Sums of what each projection's output gains; made resident at the end. */
+  readonly #biases = new Map<string, Float32Array>();
+  #used = 0;
+  #largestRank = 0;
+
+  /** `byteLength` is enough for all that will be added. */
+  constructor(load: LoadDevice, places: Places, byteLength: number) {
+    this.#load = load;
+    this.#places = places;
+    this.#memory = load.device.allocate(byteLength, 'an adapter');
+  }
+
+  /** A weight of the adapter's own; vectors in float32, as everywhere. */
+  async hold(view: TensorView): Promise<void> {
+    const { name, shape } = view;
+    const tensor = await this.#bring(view, heldDtype(view));
+    const byteLength = elementCount(shape) * DTYPE_BYTES[tensor.dtype];
+    this.#weights.set(name, { name, shape, ...tensor, byteLength, dispose: () => undefined });
+  }
+
+  async replace({ at, weight, bias }: ReplacementTensors): Promise<void> {
+    const replacement = weight && (await this.#bring(weight, (at.weight as CudaWeight).dtype));
+    if (bias && at.kind === 'linear') this.#addBias(at.path, difference(finiteFloats(bias), this.#baseBias(at)));
+    this.#entries.set(at.path, { ...this.#entry(at.path), replacement });
+  }
+
+  async add(factors: LowRankTensors): Promise<void> {
+    const { at, rank, scale, magnitude, bias } = factors;
+    const [inner, outer] = at.kind === 'linear' ? [at.inFeatures, at.outFeatures] : [at.vocabSize, at.hiddenSize];
+    assert(elementCount(factors.a.shape) === rank * inner, `A fits ${at.path}`);
+    assert(elementCount(factors.b.shape) === rank * outer, `B fits ${at.path}`);
+    const a = await this.#bring(factors.a, factors.a.dtype);
+    const b = await this.#bring(factors.b, factors.b.dtype);
+    const outputScale = magnitude && (await this.#measure(factors, a, b, magnitude));
+    if (bias) {
+      const addend = finiteFloats(bias).map((value) => value * scale);
+      this.#addBias(at.path, addend);
+    }
+    if (at.kind === 'linear') this.#largestRank = Math.max(this.#largestRank, rank);
+    this.#entries.set(at.path, { ...this.#entry(at.path), rank, scale, a, b, outputScale });
+  }
+
+  /** The slot with all that was added. */
+  async finish(): Promise<CudaAdapterSlot> {
+    const { uploader } = this.#load;
+    for (const [path, bias] of this.#biases) {
+      const outputBias = this.#take(bias.byteLength);
+      uploader.uploadBytes(bias, outputBias);
+      this.#entries.set(path, { ...this.#entry(path), outputBias });
+    }
+    const byPlace = new Map([...this.#entries].map(([path, entry]) => [this.#places.claim(path), entry]));
+    const entryCount = Math.max(-1, ...byPlace.keys()) + 1;
+    const table = this.#take(entryCount * ENTRY_BYTES);
+    if (entryCount > 0) uploader.uploadBytes(packTable(byPlace, entryCount), table);
+    await uploader.stream.finish('loading an adapter');
+    const replaced = [...this.#entries].filter(([, { replacement }]) => replacement !== undefined);
+    return {
+      byteLength: this.#memory.byteLength,
+      weights: this.#weights,
+      table,
+      entryCount,
+      largestRank: this.#largestRank,
+      paths: new Set(this.#entries.keys()),
+      replacedPaths: new Set(replaced.map(([path]) => path)),
+      dispose: () => this.dispose(),
+    };
+  }
+
+  dispose(): void {
+    this.#memory.dispose();
+  }
+
+  #entry(path: string): AdapterEntry {
+    return this.#entries.get(path) ?? NO_ENTRY;
+  }
+
+  async #bring(view: TensorView, dtype: Dtype): Promise<DeviceTensor> {
+    requireFinite(view);
+    const address = this.#take(elementCount(view.shape) * DTYPE_BYTES[dtype]);
+    await this.#load.uploader.upload(view, address, dtype);
+    return { address, dtype };
+  }
+
+  /** DoRA's factors on the base product. */
+  async #measure(factors: LowRankTensors, a: DeviceTensor, b: DeviceTensor, magnitude: TensorView): Promise<Pointer> {
+    const { at, rank, scale } = factors;
+    const { address } = await this.#bring(magnitude, 'float32');
+    const { name, shape, ...base } = at.weight as CudaWeight;
+    const weight = { name, shape, ...(this.#entry(at.path).replacement ?? base) };
+    await measureRows(this.#load, { weight, a, b, rank, scale, magnitude: address }, address);
+    return address;
+  }
+
+  #addBias(path: string, addend: Float32Array): void {
+    const bias = this.#biases.get(path);
+    this.#biases.set(path, bias ? bias.map((value, i) => value + addend[i]!) : addend);
+  }
+
+  #baseBias(at: Projection): Float32Array {
+    const values = new Float32Array(at.outFeatures);
+    const bias = at.bias as CudaWeight | undefined;
+    return bias ? readInto(this.#load.device.driver, values, bias.address) : values;
+  }
+
+  #take(bytes: number): Pointer {
+    const address = this.#memory.address + BigInt(this.#used);
+    this.#used += alignedBytes(bytes);
+    assert(this.#used <= this.#memory.byteLength, 'an adapter fits the memory taken for it');
+    return address;
+  }
+}
+
+export function heldDtype({ shape, dtype }: TensorView): Dtype {
+  return shape.length === 1 ? 'float32' : dtype;
+}
+
+function difference(values: Float32Array, base: Float32Array): Float32Array {
+  return values.map((value, i) => value - base[i]!);
+}

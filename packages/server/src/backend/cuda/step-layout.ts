@@ -1,0 +1,48 @@
+/** The rows of a step as its operations need them: tokens, positions, cells, adapters, and whose logits are wanted. Pure. */
+
+import { rowDepths } from '../row-depths.ts';
+import type { StepSegment } from '../step.ts';
+import type { RowSet } from './row-set.ts';
+
+export interface StepLayout {
+  readonly segments: readonly StepSegment[];
+  /** All rows, in the order of the segments. */
+  readonly rows: RowSet;
+  readonly tokens: Int32Array;
+  readonly positions: Int32Array;
+  /** Where each row's key and value go. */
+  readonly cells: Int32Array;
+  /** The rows whose logits are wanted. */
+  readonly outputs: RowSet;
+  readonly outputRows: Int32Array;
+  /** First output of each segment. */
+  readonly firstOutputs: readonly number[];
+}
+
+export function layOutStep(segments: readonly StepSegment[]): StepLayout {
+  const rows = segments.flatMap(({ tokens, adapters }) => tokens.map(() => adapters));
+  const outputRows: number[] = [];
+  const firstOutputs: number[] = [];
+  let end = 0;
+  for (const { tokens, outputCount } of segments) {
+    end += tokens.length;
+    firstOutputs.push(outputRows.length);
+    for (let row = end - outputCount; row < end; row++) outputRows.push(row);
+  }
+  // A step in which no row wants logits (inner chunks of prompts) still ends in one: there are no empty products.
+  if (outputRows.length === 0) outputRows.push(end - 1);
+  return {
+    segments,
+    rows: { rows },
+    tokens: Int32Array.from(segments.flatMap(({ tokens }) => tokens)),
+    positions: Int32Array.from(
+      segments.flatMap((segment) => rowDepths(segment).map((depth) => segment.position + depth)),
+    ),
+    cells: Int32Array.from(
+      segments.flatMap(({ tokens, firstCell, position }) => tokens.map((_, i) => firstCell + position + i)),
+    ),
+    outputs: { rows: outputRows.map((row) => rows[row]!) },
+    outputRows: Int32Array.from(outputRows),
+    firstOutputs,
+  };
+}

@@ -1,0 +1,41 @@
+/** The base model's tensors on a device. Knows nothing about models. */
+
+import type { Pointer } from '../../native/ffi.ts';
+import { DTYPE_BYTES, elementCount, type Dtype, type TensorView } from '../../weights/tensor-view.ts';
+import type { Weight } from '../backend.ts';
+import type { CudaDevice } from './device.ts';
+import type { Uploader } from './uploader.ts';
+
+export interface CudaWeight extends Weight {
+  readonly address: Pointer;
+  readonly dtype: Dtype;
+  readonly byteLength: number;
+  dispose(): void;
+}
+
+/** Memory for a tensor, with whatever it holds. */
+export function emptyWeight(
+  device: CudaDevice,
+  { name, shape }: Pick<TensorView, 'name' | 'shape'>,
+  dtype: Dtype,
+): CudaWeight {
+  const byteLength = elementCount(shape) * DTYPE_BYTES[dtype];
+  const memory = device.allocate(byteLength, name);
+  return { name, shape, dtype, address: memory.address, byteLength, dispose: () => memory.dispose() };
+}
+
+export async function uploadWeight(
+  device: CudaDevice,
+  uploader: Uploader,
+  view: TensorView,
+  dtype: Dtype,
+): Promise<CudaWeight> {
+  const weight = emptyWeight(device, view, dtype);
+  try {
+    await uploader.upload(view, weight.address, dtype);
+    return weight;
+  } catch (error) {
+    weight.dispose();
+    throw error;
+  }
+}
