@@ -40,14 +40,26 @@ export function prepareFiles(bench: BenchOptions, adapters: readonly AdapterReci
   return folder;
 }
 
-export async function openBenchEngine(bench: BenchOptions, folder: string): Promise<BenchEngine> {
+export function openBenchEngine(bench: BenchOptions, folder: string): Promise<BenchEngine> {
+  const { dtype, precision: matmulPrecision } = bench;
   const adapterRoot = join(bench.cache, modelName(bench), 'adapters');
-  const options = serveOptions(bench, folder, adapterRoot);
+  return openServed(bench, { modelId: modelName(bench), folder, adapterRoot, given: { dtype, matmulPrecision } });
+}
+
+export interface ServedModel {
+  readonly modelId: string;
+  readonly folder: string;
+  readonly adapterRoot: string;
+  /** The server's options where they are not its defaults. */
+  readonly given: Partial<GivenOptions>;
+}
+
+export async function openServed(bench: BenchOptions, served: ServedModel): Promise<BenchEngine> {
+  const { modelId, folder, adapterRoot } = served;
+  const options = serveOptions(bench, served);
   const recorder = new StepRecorder();
   const engine = await openEngine({
-    options,
-    modelId: modelName(bench),
-    folder,
+    ...{ options, modelId, folder },
     sources: openSources({ adapterRoot, hub: openHub({ cacheDir: bench.cache, offline: true }) }),
     disk: { remove: async () => 0 },
     progress: createProgress({ write: () => undefined }),
@@ -62,11 +74,10 @@ function modelName({ shape, dtype }: BenchOptions): string {
 }
 
 /** The server's defaults, whatever the environment says. */
-function serveOptions(bench: BenchOptions, folder: string, adapterRoot: string): ServeOptions {
+function serveOptions({ threads, ggmlPath }: BenchOptions, { folder, adapterRoot, given }: ServedModel): ServeOptions {
   const rows = Object.entries(OPTIONS).map(([key, row]) => [key, 'default' in row ? row.default : undefined]);
   const defaults = Object.fromEntries(rows) as GivenOptions; // each key's default comes from its own row
-  const { dtype, precision, threads, ggmlPath } = bench;
-  const given = { modelId: folder, adapterRoot, dtype, threads, ggmlPath, matmulPrecision: precision };
   const limits = { maxTotalTokens: 1024, maxBatchTotalTokens: KV_CELLS };
-  return deriveOptions({ ...defaults, ...given, ...limits }, {}, { model: true });
+  const options = { ...defaults, modelId: folder, adapterRoot, threads, ggmlPath, ...limits, ...given };
+  return deriveOptions(options, {}, { model: true });
 }

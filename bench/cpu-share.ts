@@ -19,12 +19,16 @@ export class CpuShare {
 
   /** Whether it had since the last call, or since it was made. */
   isUndisturbed(): boolean {
-    const cpuMs = processCpuMs();
-    const wallMs = performance.now();
-    const share = (cpuMs - this.#cpuMs) / ((wallMs - this.#wallMs) * this.#threads);
-    this.#cpuMs = cpuMs;
-    this.#wallMs = wallMs;
-    return share >= UNDISTURBED_SHARE;
+    return this.take().isUndisturbed;
+  }
+
+  /** Since the last call, or since it was made; `cpuMs` of all threads of this process. */
+  take(): { readonly cpuMs: number; readonly isUndisturbed: boolean } {
+    const cpuMs = processCpuMs() - this.#cpuMs;
+    const wallMs = performance.now() - this.#wallMs;
+    this.#cpuMs += cpuMs;
+    this.#wallMs += wallMs;
+    return { cpuMs, isUndisturbed: cpuMs / (wallMs * this.#threads) >= UNDISTURBED_SHARE };
   }
 }
 

@@ -1,10 +1,12 @@
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
-import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
+import { writeSafetensors } from '#server/weights/safetensors-writer.ts';
+import { RandomWords, randomTensor } from './random-tensors.ts';
 
 const MAIN = fileURLToPath(new URL('main.js', import.meta.url));
 const SHAPE = '{"hiddenSize":64,"layerCount":2,"headCount":4,"kvHeadCount":2,"intermediateSize":96,"vocabSize":320}';
@@ -62,6 +64,34 @@ test('steps are tabulated by rows at both precisions, over the model of the run 
   assert.deepEqual(readdirSync(folder).toSorted(), [...made, 'rows.jsonl'].toSorted());
 });
 
+test('every way of drafting answers the same requests at each number of streams, over any model and its heads', () => {
+  const model = join(folder, 'random-64-2-4-2-96-320-bfloat16', 'base');
+  const json = join(folder, 'drafting.jsonl');
+  const lengths = ['--streams', '1,2', '--new-tokens', '4', '--repeat', '1'];
+  const { status, stdout, stderr } = bench(
+    '--drafting',
+    '--model',
+    model,
+    '--heads',
+    writeHeads(),
+    ...lengths,
+    '--json',
+    json,
+  );
+  assert.equal(status, 0, stderr);
+  assert.match(stdout, /^\d+ of 12 at most 3 % slower than without drafts$/m);
+  const found = records(json).filter(({ kind }) => kind === 'drafting') as unknown as DraftingRecord[];
+  assert.deepEqual(
+    found.map(({ mode, load: { sampled, streamCount } }) => [sampled, streamCount, mode].join()),
+    [false, true].flatMap((sampled) =>
+      [1, 2].flatMap((count) =>
+        ['off', 'again', 'chain', 'tree', 'lookup'].map((mode) => [sampled, count, mode].join()),
+      ),
+    ),
+  );
+  for (const { speed, tokensPerSecond } of found) assert.ok(speed.least > 0 && tokensPerSecond > 0);
+});
+
 test('a wrong flag is named, and nothing is made', () => {
   for (const [args, message] of [
     [['--shape', 'huge'], /--shape: is tinyllama, demo, small or a JSON object/],
@@ -74,6 +104,28 @@ test('a wrong flag is named, and nothing is made', () => {
     assert.match(stderr, message);
   }
 });
+
+/** Three random heads. */
+function writeHeads(): string {
+  const heads = join(folder, 'heads');
+  mkdirSync(heads);
+  const words = new RandomWords(1);
+  const tensors = [0, 1, 2].flatMap((head) => [
+    randomTensor(words, `${head}.0.linear.weight`, 'float32', [64, 64]),
+    randomTensor(words, `${head}.0.linear.bias`, 'float32', [64]),
+  ]);
+  writeSafetensors(join(heads, 'medusa_lm_head.safetensors'), tensors);
+  const config = { medusa_num_heads: 3, medusa_num_layers: 1, version: 2, base_model_name_or_path: 'lorax-demo/base' };
+  writeFileSync(join(heads, 'config.json'), JSON.stringify(config));
+  return heads;
+}
+
+interface DraftingRecord {
+  readonly mode: string;
+  readonly load: { readonly streamCount: number; readonly sampled: boolean };
+  readonly speed: { readonly least: number };
+  readonly tokensPerSecond: number;
+}
 
 interface ScenarioRecord {
   readonly scenario: {

@@ -11,6 +11,10 @@ import { readShape, type Shape } from './shapes.ts';
 /** Kept between runs, and gone with `node_modules`. */
 const DEFAULT_CACHE = fileURLToPath(new URL('../../node_modules/.cache/lorax-bench', import.meta.url));
 
+/** The model that drafting is measured over, and its heads. */
+const DEMO_MODEL = fileURLToPath(new URL('../../packages/demo-model/base', import.meta.url));
+const DEMO_HEADS = fileURLToPath(new URL('../../packages/demo-model/adapters/medusa', import.meta.url));
+
 export const HELP = `npm run bench -- [options]
 
   --shape NAME|JSON          tinyllama (1.1 B parameters), demo, small, or dimensions as JSON      [tinyllama]
@@ -26,6 +30,10 @@ export const HELP = `npm run bench -- [options]
   --repeat N                 rounds in which the compared scenarios alternate                      [2]
   --engine, --http           only against the engine, only through HTTP                            [both]
   --rows N,N                 instead: the decode step by number of rows, base and adapters, at both precisions
+  --drafting                 instead: drafting by chains, trees and looking back against none, over a real model; with
+                             --streams [1,2,4,8,16,32,64], --new-tokens [64], --repeat [2] and --threads as above, and
+    --model DIR              the model                                                             [the bundled one]
+    --heads DIR              its Medusa heads                                                      [the bundled ones]
   --json FILE                also write JSON lines
   --cache DIR                where random models and adapters are kept                             [node_modules/.cache]
 `;
@@ -41,7 +49,15 @@ export interface BenchOptions {
   readonly repeat: number;
   /** Numbers of rows; undefined runs the scenarios. */
   readonly rows: readonly number[] | undefined;
+  /** Undefined measures something else. */
+  readonly drafting: DraftingSettings | undefined;
   readonly jsonFile: string | undefined;
+}
+
+export interface DraftingSettings {
+  /** Folders. */
+  readonly model: string;
+  readonly heads: string;
 }
 
 /** Undefined asks for the help. */
@@ -57,16 +73,17 @@ export function readOptions(argv: readonly string[]): BenchOptions | undefined {
     ggmlPath: values['ggml-path'] === undefined ? undefined : resolve(values['ggml-path']),
     cache: resolve(values.cache),
     scenarios: {
-      streamCounts: counts('--streams', values.streams),
+      streamCounts: counts('--streams', values.streams ?? (values.drafting ? '1,2,4,8,16,32,64' : '1,8')),
       adapterCount: values.adapters === undefined ? undefined : count('--adapters', values.adapters),
       rank: count('--rank', values.rank),
       promptLen: count('--prompt-len', values['prompt-len']),
-      newTokens: count('--new-tokens', values['new-tokens']),
+      newTokens: count('--new-tokens', values['new-tokens'] ?? (values.drafting ? '64' : '32')),
       engine: both || values.engine,
       http: both || values.http,
     },
     repeat: count('--repeat', values.repeat),
     rows: values.rows === undefined ? undefined : counts('--rows', values.rows),
+    drafting: values.drafting ? { model: resolve(values.model), heads: resolve(values.heads) } : undefined,
     jsonFile: values.json,
   };
 }
@@ -81,9 +98,10 @@ function parse(argv: readonly string[]) {
       options: {
         ...{ shape: text('tinyllama'), dtype: text('bfloat16'), 'matmul-precision': text('high') },
         ...{ threads: optional, 'ggml-path': optional, adapters: optional, rows: optional, json: optional },
-        ...{ streams: text('1,8'), rank: text('16'), 'prompt-len': text('51'), 'new-tokens': text('32') },
+        ...{ streams: optional, rank: text('16'), 'prompt-len': text('51'), 'new-tokens': optional },
+        ...{ model: text(DEMO_MODEL), heads: text(DEMO_HEADS) },
         ...{ repeat: text('2'), cache: text(DEFAULT_CACHE) },
-        ...{ engine: toggle, http: toggle, help: toggle },
+        ...{ engine: toggle, http: toggle, drafting: toggle, help: toggle },
       },
     }).values;
   } catch (error) {

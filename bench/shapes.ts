@@ -23,7 +23,7 @@ export interface LinearShape {
 
 const SHAPES: readonly Shape[] = [
   shape('tinyllama', 2048, 22, 32, 4, 5632, 32_000),
-  shape('demo', 320, 6, 8, 4, 864, 4096),
+  shape('demo', 256, 8, 8, 4, 768, 4096),
   shape('small', 512, 4, 8, 4, 1376, 4096),
 ];
 

@@ -3,6 +3,7 @@
  * Knows no scenario.
  */
 
+import type { VerifiedDraft } from '#server/engine/drafting/drafting-observer.ts';
 import type { StepReport } from '#server/scheduler/scheduler.ts';
 import type { EngineObserver } from '#server/serving/engine.ts';
 import { CpuShare } from './cpu-share.ts';
@@ -10,14 +11,21 @@ import { CpuShare } from './cpu-share.ts';
 export interface RecordedStep extends StepReport {
   /** From the end of the step before to this one's beginning; 0 for the first of a recording. */
   readonly loopMs: number;
+  /** Processor time since the step before. */
+  readonly cpuMs: number;
   /** Nobody else used the cores meanwhile. */
   readonly isUndisturbed: boolean;
+  readonly drafts: readonly VerifiedDraft[];
+  /** In which draft heads ran, for the step that follows. */
+  readonly headMs: number;
 }
 
 export class StepRecorder implements EngineObserver {
   #cpu = new CpuShare(1);
   #steps: RecordedStep[] = [];
   #loadMs: number[] = [];
+  #drafts: readonly VerifiedDraft[] = [];
+  #headMs = 0;
   #previousEnd: number | undefined;
   #onDecode: (() => void) | undefined;
 
@@ -46,9 +54,21 @@ export class StepRecorder implements EngineObserver {
   onStep(step: StepReport): void {
     const endedAt = performance.now();
     const loopMs = this.#previousEnd === undefined ? 0 : endedAt - step.totalMs - this.#previousEnd;
-    this.#steps.push({ ...step, loopMs, isUndisturbed: this.#cpu.isUndisturbed() });
+    const drafting = { drafts: this.#drafts, headMs: this.#headMs };
+    this.#steps.push({ ...step, ...drafting, loopMs, ...this.#cpu.take() });
+    this.#drafts = [];
+    this.#headMs = 0;
     this.#previousEnd = endedAt;
     if (step.method === 'decode') this.#onDecode?.();
+  }
+
+  /** Comes before the step's own report, as does what its heads took. */
+  onVerified(drafts: readonly VerifiedDraft[]): void {
+    this.#drafts = drafts;
+  }
+
+  onGuessed(ms: number): void {
+    this.#headMs = ms;
   }
 
   onAdapterLoaded(_adapter: unknown, durationMs: number): void {
@@ -58,10 +78,6 @@ export class StepRecorder implements EngineObserver {
   onAdmit(): void {}
 
   onStepFailure(): void {}
-
-  onVerified(): void {}
-
-  onGuessed(): void {}
 
   onAdapterLoadFailed(): void {}
 

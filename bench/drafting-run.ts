@@ -1,0 +1,65 @@
+/** Some streams that are answered together, drafted one way: what they said, what it took, and the steps it took. */
+
+import { GREEDY, type SamplingParams } from '#server/engine/sampling/params.ts';
+import type { GenerationRequest, Generator } from '#server/scheduler/request.ts';
+import type { BenchEngine } from './bench-engine.ts';
+import type { DraftMode } from './drafting-modes.ts';
+import { HELD_OUT_PROMPTS } from './held-out-prompts.ts';
+import type { RecordedStep } from './step-recorder.ts';
+
+/** What all ways of drafting are compared at. */
+export interface DraftLoad {
+  readonly streamCount: number;
+  /** At temperature 0.8, instead of taking the best. */
+  readonly sampled: boolean;
+  readonly newTokens: number;
+}
+
+export interface DraftRun {
+  readonly mode: DraftMode;
+  readonly load: DraftLoad;
+  readonly round: number;
+  /** Token ids by stream. */
+  readonly answers: readonly (readonly number[])[];
+  readonly wallMs: number;
+  readonly steps: readonly RecordedStep[];
+}
+
+const TEMPERATURE = 0.8;
+
+/** All ways of drafting get the same prompts and seeds in one round, and others in the next. */
+export async function runDrafted(
+  { engine, recorder }: BenchEngine,
+  run: Pick<DraftRun, 'mode' | 'load' | 'round'>,
+): Promise<DraftRun> {
+  const { load, round } = run;
+  recorder.begin(engine.backend.description.threads);
+  const begun = performance.now();
+  const streams = Array.from({ length: load.streamCount }, (_, i) => round * load.streamCount + i);
+  const answers = await Promise.all(streams.map((stream) => answer(engine.generator, draftedRequest(stream, load))));
+  const wallMs = performance.now() - begun;
+  return { ...run, answers, wallMs, steps: recorder.steps };
+}
+
+function draftedRequest(stream: number, { sampled, newTokens }: DraftLoad): GenerationRequest {
+  const sampling: SamplingParams = { ...GREEDY, doSample: true, temperature: TEMPERATURE, seed: BigInt(stream) };
+  return {
+    prompt: { text: HELD_OUT_PROMPTS[stream % HELD_OUT_PROMPTS.length]! },
+    addSpecialTokens: true,
+    adapter: undefined,
+    sampling: sampled ? sampling : GREEDY,
+    maxNewTokens: newTokens,
+    stop: [],
+    ignoreEos: true,
+    truncate: undefined,
+    promptLogprobs: false,
+    alternatives: 0,
+  };
+}
+
+async function answer(generator: Generator, request: GenerationRequest): Promise<number[]> {
+  const generation = await generator.generate(request, new AbortController().signal);
+  const ids: number[] = [];
+  for await (const event of generation.events) if (event.kind === 'token') ids.push(event.token.id);
+  return ids;
+}

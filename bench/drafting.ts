@@ -1,0 +1,106 @@
+/** Drafting against none, by number of streams: every way of it answers the same requests in turn. */
+
+import { openModes, DRAFT_MODES, type DraftMode } from './drafting-modes.ts';
+import { runDrafted, type DraftLoad, type DraftRun } from './drafting-run.ts';
+import { isNotSlower, summariseDrafting, type DraftingSummary } from './drafting-summary.ts';
+import type { BenchEngine } from './bench-engine.ts';
+import { describeMachine, loadAverage } from './machine.ts';
+import type { BenchOptions, DraftingSettings } from './options.ts';
+import { machineText, spreadText, table, type Reporter } from './report.ts';
+import { sum } from './statistics.ts';
+
+/** Answers of each way at each load for one repetition, at least: one stream gives one a round. */
+const LEAST_ANSWERS = 8;
+
+export async function compareDrafting(
+  options: BenchOptions,
+  settings: DraftingSettings,
+  reporter: Reporter,
+): Promise<void> {
+  const modes = await openModes(options, settings);
+  try {
+    announce(options, modes, reporter);
+    const summaries: DraftingSummary[] = [];
+    for (const load of loadsOf(options)) {
+      const found = await compareAt(load, modes, options.repeat);
+      for (const summary of found) reporter.record('drafting', summary);
+      summaries.push(...found);
+    }
+    report(summaries, reporter);
+  } finally {
+    for (const { engine } of modes.values()) await engine.dispose();
+  }
+}
+
+function announce(
+  { scenarios, repeat }: BenchOptions,
+  modes: ReadonlyMap<DraftMode, BenchEngine>,
+  reporter: Reporter,
+): void {
+  const machine = describeMachine(modes.get('off')!.engine.backend.description);
+  reporter.say(machineText(machine));
+  reporter.say(`${scenarios.newTokens} new tokens, ${repeat} repetitions; load average ${loadAverage().toFixed(1)}\n`);
+  reporter.record('machine', machine);
+}
+
+function loadsOf({ scenarios: { streamCounts, newTokens } }: BenchOptions): DraftLoad[] {
+  return [false, true].flatMap((sampled) => streamCounts.map((streamCount) => ({ streamCount, sampled, newTokens })));
+}
+
+/** In turn and back again, so that a drift of the machine's speed cancels; the first round only teaches. */
+async function compareAt(
+  load: DraftLoad,
+  modes: ReadonlyMap<DraftMode, BenchEngine>,
+  repeat: number,
+): Promise<DraftingSummary[]> {
+  const rounds = repeat * Math.max(2, Math.ceil(LEAST_ANSWERS / load.streamCount));
+  const runs: DraftRun[] = [];
+  for (let round = -1; round < rounds; round++) {
+    for (const mode of round % 2 === 0 ? DRAFT_MODES : DRAFT_MODES.toReversed()) {
+      const run = await runDrafted(modes.get(mode)!, { mode, load, round: Math.max(0, round) });
+      if (round >= 0) runs.push(run);
+    }
+  }
+  const summaries = DRAFT_MODES.map((mode) => summariseDrafting(mode, load, runs));
+  process.stderr.write(
+    `${summaries.map((summary) => `${nameOf(summary)}: ${spreadText(summary.speed)}, quiet ${summary.quietSpeed.toFixed(2)}`).join('; ')}\n`,
+  );
+  return summaries;
+}
+
+function report(summaries: readonly DraftingSummary[], reporter: Reporter): void {
+  reporter.say(table([HEAD, ...summaries.map(summaryRow)]));
+  reporter.say('');
+  const drafted = summaries.filter(({ mode }) => mode !== 'off' && mode !== 'again');
+  for (const summary of drafted.filter((each) => !isNotSlower(each))) reporter.say(`slower  ${nameOf(summary)}`);
+  const notSlower = drafted.filter(isNotSlower).length;
+  reporter.say(`${notSlower} of ${drafted.length} at most 3 % slower than without drafts`);
+  reporter.say(`${sum(drafted.map(({ differingCount }) => differingCount))} answers differ from those without`);
+  reporter.say(`load average ${loadAverage().toFixed(1)}`);
+}
+
+const HEAD = [
+  ...['load', 'tokens/s', 'to off', 'quiet', 'tokens/step', 'rows/step', 'steps drafted', 'accepted', 'of', 'heads'],
+];
+
+function summaryRow(summary: DraftingSummary): string[] {
+  const isOff = summary.mode === 'off';
+  const figure = (value: number, digits: number): string => (Number.isNaN(value) ? '-' : value.toFixed(digits));
+  const percent = (share: number): string => `${(100 * share).toFixed(0)} %`;
+  return [
+    nameOf(summary),
+    summary.tokensPerSecond.toFixed(0),
+    isOff ? '' : spreadText(summary.speed),
+    isOff ? '' : summary.quietSpeed.toFixed(2),
+    figure(summary.tokensPerStep, 2),
+    figure(summary.rowsPerStep, 1),
+    isOff ? '' : percent(summary.draftedShare),
+    isOff ? '' : figure(summary.acceptedPerDraft, 2),
+    isOff ? '' : figure(summary.tokensPerDraft, 2),
+    isOff ? '' : percent(summary.headShare),
+  ];
+}
+
+function nameOf({ load: { streamCount, sampled }, mode }: DraftingSummary): string {
+  return `${streamCount} ${streamCount === 1 ? 'stream' : 'streams'}, ${sampled ? 'sampled' : 'greedy'}, ${mode}`;
+}
