@@ -6,9 +6,13 @@ import { SwiftServer } from '../packages/server/dist/sources/testing/swift-serve
 
 const swift = await SwiftServer.start();
 const { accessKeyId, secretAccessKey } = swift.credentials;
-console.log(`S3_ENDPOINT_URL=${swift.endpoint}`);
-console.log(`AWS_ACCESS_KEY_ID=${accessKeyId}`);
-console.log(`AWS_SECRET_ACCESS_KEY=${secretAccessKey}`);
+console.log(`export S3_ENDPOINT_URL=${swift.endpoint}`);
+console.log(`export AWS_ACCESS_KEY_ID=${accessKeyId}`);
+console.log(`export AWS_SECRET_ACCESS_KEY=${secretAccessKey}`);
+// curl's --user would take the colon in the key's id for the end of it.
+const { host } = new URL(swift.endpoint);
+console.log(`export CURL_S3=http://${encodeURIComponent(accessKeyId)}:${secretAccessKey}@${host}`);
+console.log('# Ctrl-C ends it');
 
 const stop = () => swift.stop().then(() => process.exit(0));
 process.once('SIGINT', stop).once('SIGTERM', stop);

@@ -26,8 +26,36 @@ export async function run(program: string, args: readonly string[], around: Surr
 }
 
 /** Runs any command in the repository's root to its end. */
-export async function runCommand(command: string, args: readonly string[]): Promise<Finished> {
-  return new Running(command, args, {}).ended;
+export async function runCommand(
+  command: string,
+  args: readonly string[],
+  around: Surroundings = {},
+): Promise<Finished> {
+  return new Running(command, args, around).ended;
+}
+
+/** A program that runs beside the server until it is stopped. */
+export class Helper {
+  /** On stdout, until it was ready. */
+  readonly printed: string;
+  readonly #running: Running;
+
+  private constructor(printed: string, running: Running) {
+    this.printed = printed;
+    this.#running = running;
+  }
+
+  /** Settles when it has printed what matches. */
+  static async start(program: string, args: readonly string[], ready: RegExp, around: Surroundings): Promise<Helper> {
+    const running = new Running(process.execPath, [program, ...args], around);
+    await running.untilStdout(ready);
+    return new Helper(running.stdout, running);
+  }
+
+  stop(): Promise<Finished> {
+    this.#running.kill('SIGTERM');
+    return this.#running.ended;
+  }
 }
 
 export class LoraxServer {

@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs';
 import { after, before, test } from 'node:test';
 import { QUIET_DEMO_ARGS } from './demo.ts';
 import { LoraxServer, runCommand } from './lorax-process.ts';
-import { outputPattern, shownCommands, withoutVarying } from './readme-commands.ts';
+import { outputPattern, shownCommands, withoutVarying } from './shown-commands.ts';
 import { inRepository } from './repository.ts';
 
 const SHOWN = shownCommands(readFileSync(inRepository('README.md'), 'utf8')).filter(({ command }) =>

@@ -1,5 +1,5 @@
 /**
- * The commands that the README shows with their output: fenced `console` blocks in which a line that begins with `$ ` is a
+ * The commands that a page shows with their output: fenced `console` blocks in which a line that begins with `$ ` is a
  * command, continued after a backslash or inside quotes, and what follows is its output. There `...` stands for anything.
  */
 
@@ -8,10 +8,24 @@ export interface ShownCommand {
   readonly output: string;
 }
 
+export interface ShownSection {
+  readonly title: string;
+  /** In the order in which they are meant to be run. */
+  readonly commands: readonly ShownCommand[];
+}
+
 const CONSOLE_BLOCK = /^```console\n(.*?)^```$/gms;
 
 export function shownCommands(markdown: string): ShownCommand[] {
   return [...markdown.matchAll(CONSOLE_BLOCK)].flatMap(([, block = '']) => commandsOf(block));
+}
+
+/** The parts of a page below its headings of second level that show commands. */
+export function shownSections(markdown: string): ShownSection[] {
+  const sections = markdown.split(/^## /m).slice(1);
+  return sections
+    .map((text) => ({ title: text.slice(0, text.indexOf('\n')), commands: shownCommands(text) }))
+    .filter(({ commands }) => commands.length > 0);
 }
 
 function commandsOf(block: string): ShownCommand[] {
@@ -34,7 +48,8 @@ function isWhole(command: string): boolean {
 /** What differs from one answer, or one processor, to the next, in the same words on both sides. */
 export function withoutVarying(output: string): string {
   return output
-    .replaceAll(/"created":\d+/g, '"created":0')
+    .replaceAll('\r', '')
+    .replaceAll(/"(created|last_used|retry_at)":\d+/g, '"$1":0')
     .replaceAll(/"(cmpl|chatcmpl)-[0-9a-f]+"/g, '"$1"')
     .replaceAll(/"logprob":(-?[\d.e-]+)/g, (_, logprob: string) => `"logprob":${Number(logprob).toFixed(2)}`)
     .trim();
