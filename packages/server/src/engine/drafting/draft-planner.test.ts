@@ -65,7 +65,7 @@ describe('planDrafts', () => {
     fc.assert(
       fc.property(situation, (of) => {
         const step = stepOf(of);
-        const counts = planDrafts(of.sequences.map(roomOf), step);
+        const { counts } = planDrafts(of.sequences.map(roomOf), step);
         for (const [i, count] of counts.entries()) assert.ok(count >= 0 && count <= of.sequences[i]!.most);
         const drafted = counts.reduce((sum, count) => sum + count, 0);
         assert.ok(drafted === 0 || step.rowCount + drafted <= step.mostRows);
@@ -77,7 +77,7 @@ describe('planDrafts', () => {
     fc.assert(
       fc.property(situation, (of) => {
         const step = stepOf(of);
-        const counts = planDrafts(of.sequences.map(roomOf), step);
+        const { counts } = planDrafts(of.sequences.map(roomOf), step);
         const drafted = counts.reduce((sum, count) => sum + count, 0);
         const scores = allScores(of.sequences.map(roomOf)).slice(0, Math.max(0, step.mostRows - step.rowCount));
         const bare = step.tokenCount / step.cost.estimate(step.rowCount)!;
@@ -95,19 +95,19 @@ describe('planDrafts', () => {
   it('drafts nothing where each row costs as much as a step', () => {
     const room = { chances: [0.95, 0.95], candidates: 1, most: 6 };
     const step = { rowCount: 1, tokenCount: 1, mostRows: Infinity, cost: costOf((rows) => 10 * rows), overheadMs: 0 };
-    assert.deepEqual(planDrafts([roomOf(room)], step), [0]);
-    assert.deepEqual(planDrafts([roomOf(room)], { ...step, cost: costOf(() => 10) }), [2]);
+    assert.deepEqual(planDrafts([roomOf(room)], step).counts, [0]);
+    assert.deepEqual(planDrafts([roomOf(room)], { ...step, cost: costOf(() => 10) }).counts, [2]);
   });
 
   it('drafts nothing while no step’s cost is known', () => {
     const room = roomOf({ chances: [1, 1], candidates: 1, most: 6 });
     const step = { rowCount: 1, tokenCount: 1, mostRows: Infinity, cost: new StepCost(), overheadMs: 0 };
-    assert.deepEqual(planDrafts([room], step), [0]);
+    assert.deepEqual(planDrafts([room], step).counts, [0]);
   });
 
   it('gives the rows there are to those who accept the most', () => {
     const rooms = [0.3, 0.9].map((chance) => roomOf({ chances: [chance, chance], candidates: 1, most: 6 }));
     const step = { rowCount: 2, tokenCount: 2, mostRows: 4, cost: costOf(() => 10), overheadMs: 0 };
-    assert.deepEqual(planDrafts(rooms, step), [0, 2]);
+    assert.deepEqual(planDrafts(rooms, step).counts, [0, 2]);
   });
 });

@@ -31,15 +31,22 @@ export interface PlannedStep extends StepSize {
   readonly overheadMs: number;
 }
 
+export interface DraftPlan {
+  /** Tokens to draft for each sequence. */
+  readonly counts: readonly number[];
+  /** Tokens per millisecond that the step is likely to give. */
+  readonly speed: number;
+}
+
 /**
  * How many tokens to draft for each sequence: so many of the most promising that the step gives the most tokens per time;
  * none unless that is more than without by a margin, or while no step's cost is known.
  */
-export function planDrafts(rooms: readonly DraftRoom[], step: PlannedStep): number[] {
+export function planDrafts(rooms: readonly DraftRoom[], step: PlannedStep): DraftPlan {
   const { rowCount, tokenCount, mostRows, cost, overheadMs } = step;
   const counts = rooms.map(() => 0);
   const bareMs = cost.estimate(rowCount);
-  if (bareMs === undefined) return counts;
+  if (bareMs === undefined) return { counts, speed: 0 };
   const order: number[] = [];
   let best = { count: 0, speed: (tokenCount / bareMs) * LEAST_GAIN };
   let tokens = tokenCount;
@@ -52,7 +59,7 @@ export function planDrafts(rooms: readonly DraftRoom[], step: PlannedStep): numb
     if (speed > best.speed) best = { count: order.length, speed };
   }
   for (const index of order.slice(0, best.count)) counts[index]!++;
-  return counts;
+  return { counts, speed: best.speed };
 }
 
 /** How many tokens are looked at beyond the best number: devices compute rows in tiles, and only a full one pays. */

@@ -8,7 +8,7 @@ import type { Backend, Forward } from '../../backend/backend.ts';
 import type { SequenceAdvance } from '../sequence.ts';
 import { Acceptance } from './acceptance.ts';
 import { BatchMedusaWeights, type HeadRow } from './batch-medusa-weights.ts';
-import { planDrafts, type PlannedStep, type StepSize } from './draft-planner.ts';
+import { planDrafts, type DraftPlan, type PlannedStep, type StepSize } from './draft-planner.ts';
 import type { DraftingObserver } from './drafting-observer.ts';
 import { DraftTree } from './draft-tree.ts';
 import type { Guesses } from './guesses.ts';
@@ -23,7 +23,7 @@ const SHORTEST_PAUSE = 16;
 const LONGEST_PAUSE = 512;
 
 export interface DraftingOptions {
-  /** Guesses per place; with 1 drafts are chains. */
+  /** Most guesses per place, where a tree pays; with 1 all drafts are chains. */
   readonly candidates: number;
   /** Most rows of a step with drafts. */
   readonly mostRows: number;
@@ -55,7 +55,8 @@ export class Drafting {
   readonly #options: DraftingOptions;
   readonly #now: () => number;
   readonly #stepCost = new StepCost();
-  readonly #headCost = new StepCost();
+  /** By the number of guesses per place. */
+  readonly #headCosts: ReadonlyMap<number, StepCost>;
   #stepCount = 0;
   readonly #experiences = new LRUCache<string, Experience>({ max: MAX_KEYS });
 
@@ -63,6 +64,7 @@ export class Drafting {
     this.#backend = backend;
     this.#model = model;
     this.#options = options;
+    this.#headCosts = new Map([1, options.candidates].map((candidates) => [candidates, new StepCost()]));
     this.#now = options.now ?? (() => performance.now());
   }
 
@@ -73,7 +75,7 @@ export class Drafting {
       tree: new DraftTree(drafter.guesses, this.#experience(drafter).acceptance),
       most: drafter.sequence.draftRoom,
     }));
-    const counts = planDrafts(rooms, this.#planned(step, 0));
+    const { counts } = planDrafts(rooms, this.#planned(step, 0));
     for (const [i, count] of counts.entries()) {
       if (count > 0) drafters[i]!.propose(rooms[i]!.tree.draft(count));
     }
@@ -96,16 +98,16 @@ export class Drafting {
   /** Lets heads guess where that is likely to pay, or is to be tried again. */
   async guess(advanced: readonly AdvancedSequence[], nextStep: StepSize): Promise<void> {
     const withHeads = advanced.filter(({ drafter }) => drafter.heads !== undefined);
-    const wanted = this.#worthwhile(withHeads, nextStep);
+    const { wanted, candidates } = this.#worthwhile(withHeads, nextStep);
     if (wanted.length === 0) return;
     const rows = wanted.map(({ drafter, segment, advance }): HeadRow => {
       const { heads, sequence } = drafter;
       return { heads: heads!, segment, output: advance.lastOutput, adapters: sequence.adapters };
     });
     const begun = this.#now();
-    const guesses = await new BatchMedusaWeights(rows).guess(this.#backend, this.#model, this.#options.candidates);
+    const guesses = await new BatchMedusaWeights(rows).guess(this.#backend, this.#model, candidates);
     const ms = this.#now() - begun;
-    this.#headCost.learn(headRows(wanted), ms);
+    this.#headCosts.get(candidates)?.learn(headRows(wanted), ms);
     this.#options.observer.onGuessed(ms);
     for (const [i, { drafter }] of wanted.entries()) drafter.take(guesses[i]!);
   }
@@ -117,15 +119,30 @@ export class Drafting {
     if (verified.length > 0) this.#options.observer.onVerified(verified);
   }
 
-  /** Plans the next step with guesses of which only the chances are known, and its heads paid for. */
-  #worthwhile(advanced: readonly AdvancedSequence[], nextStep: StepSize): AdvancedSequence[] {
+  /** Those whose heads should guess, and how many tokens for each place: whatever promises the fastest next step. */
+  #worthwhile(
+    advanced: readonly AdvancedSequence[],
+    nextStep: StepSize,
+  ): { readonly wanted: AdvancedSequence[]; readonly candidates: number } {
+    let best: DraftPlan & { readonly candidates: number } = { counts: [], speed: -1, candidates: 1 };
+    for (const [candidates, cost] of this.#headCosts) {
+      const overheadMs = advanced.length > 0 ? (cost.estimate(headRows(advanced)) ?? 0) : 0;
+      const plan = this.#planUnknown(advanced, candidates, this.#planned(nextStep, overheadMs));
+      if (plan.speed > best.speed) best = { ...plan, candidates };
+    }
+    const wanted = advanced.filter(
+      ({ drafter }, i) => drafter.sequence.draftRoom > 0 && this.#pays(drafter, best.counts[i]! > 0),
+    );
+    return { wanted, candidates: best.candidates };
+  }
+
+  /** Plans the next step with guesses of which only the chances are known. */
+  #planUnknown(advanced: readonly AdvancedSequence[], candidates: number, step: PlannedStep): DraftPlan {
     const rooms = advanced.map(({ drafter }) => ({
-      tree: new DraftTree(this.#unknown(drafter), this.#experience(drafter).acceptance),
+      tree: new DraftTree(unknownGuesses(drafter, candidates), this.#experience(drafter).acceptance),
       most: drafter.sequence.draftRoom,
     }));
-    const overheadMs = advanced.length > 0 ? (this.#headCost.estimate(headRows(advanced)) ?? 0) : 0;
-    const counts = planDrafts(rooms, this.#planned(nextStep, overheadMs));
-    return advanced.filter(({ drafter }, i) => drafter.sequence.draftRoom > 0 && this.#pays(drafter, counts[i]! > 0));
+    return planDrafts(rooms, step);
   }
 
   /** Heads that do not pay are tried for one sequence of a key at a time. */
@@ -136,11 +153,6 @@ export class Drafting {
     else experience.tried = drafter;
     experience.nextTrial = this.#stepCount + experience.pause;
     return true;
-  }
-
-  #unknown({ placeCount }: SequenceDrafter): Guesses {
-    const ranks = Array.from({ length: this.#options.candidates }, () => 0);
-    return Array.from({ length: placeCount }, () => ranks);
   }
 
   #planned(step: StepSize, overheadMs: number): PlannedStep {
@@ -164,6 +176,11 @@ function judgeTrial(experience: Experience, truth: readonly number[]): void {
   const isSurprise = tried?.guesses[0]?.[0] === truth[0] && acceptance.rate(0, 0) < 0.5;
   experience.pause = isSurprise ? Math.max(SHORTEST_PAUSE, pause / 2) : Math.min(LONGEST_PAUSE, pause * 2);
   experience.tried = undefined;
+}
+
+function unknownGuesses({ placeCount }: SequenceDrafter, candidates: number): Guesses {
+  const ranks = Array.from({ length: candidates }, () => 0);
+  return Array.from({ length: placeCount }, () => ranks);
 }
 
 function headRows(advanced: readonly AdvancedSequence[]): number {
