@@ -43,7 +43,7 @@ export const ERRORS = {
     422,
     'adapter_invalid',
     INVALID,
-    'adapter `{adapterId}` needs {neededBytes} bytes, the adapter memory holds {budgetBytes}',
+    'adapter `{adapterId}` needs {neededBytes} bytes, more than the {budgetBytes} that adapters may take',
   ),
   ADAPTER_NOT_READY: spec(409, 'adapter_not_ready', INVALID, 'adapter `{adapterId}` is not ready: {reason}'),
   ADAPTER_UNREACHABLE: spec(
