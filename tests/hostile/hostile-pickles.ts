@@ -1,5 +1,7 @@
 /** Checkpoints of PyTorch that would run code, grow without end or lead out of their archive where they were unpacked. */
 
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { deflateRawSync } from 'node:zlib';
 import {
   PICKLE,
@@ -43,7 +45,9 @@ const call = (module: string, name: string, ...args: readonly Buffer[]): Buffer[
   ...tupleOps(args),
   PICKLE.reduce,
 ];
-const COMMAND = PICKLE.text('touch /tmp/lorax-was-here');
+/** Is there once any of these has run code. */
+export const WITNESS = join(tmpdir(), `lorax-ran-code-${process.pid}`);
+const COMMAND = PICKLE.text(`touch ${WITNESS}`);
 
 const code: readonly HostileAdapter[] = [
   spoiled('os-system', pickled(...call('os', 'system', COMMAND)), /os\.system/),
