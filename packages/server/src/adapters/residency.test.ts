@@ -280,7 +280,8 @@ it('keeps its promises whatever is done', async () => {
           const wants = step.acquire.map((i) => setting.want(names[i]!, 10 + 8 * i, 8 + 8 * i));
           const settled = setting.residency.acquire(wants, controller.signal).then(
             (lease) => void held.push(lease),
-            (error: unknown) => assert.ok(controller.signal.aborted || /broken|that adapters may take/.test(String(error))),
+            (error: unknown) =>
+              assert.ok(controller.signal.aborted || /broken|that adapters may take/.test(String(error))),
           );
           asked.push({ controller, settled });
         } else if ('release' in step) held.splice(step.release % Math.max(1, held.length), 1)[0]?.release();
