@@ -12,8 +12,7 @@ import { listen } from './api/server.ts';
 import type { ServedAdapter } from './api/serving.ts';
 import { present } from './base/assert.ts';
 import { LoraxError } from './base/errors.ts';
-import { loadGgml } from './backend/ggml/library.ts';
-import type { EngineDescription, LoadedEngine, RunningServer, StartDependencies } from './cli/composition.ts';
+import type { LoadedEngine, RunningServer, StartDependencies } from './cli/composition.ts';
 import type { MemoryEstimate } from './serving/memory-estimate.ts';
 import type { ServeOptions } from './config/options.ts';
 import { withOperatorsToken } from './serving/adapters.ts';
@@ -23,8 +22,8 @@ import { openTrainingBase as openBase } from './serving/training-base.ts';
 import type { TrainingBase } from './training/base.ts';
 import { openModelHub, openServedSources, type ServedSources } from './serving/sources.ts';
 import { estimateModelMemory } from './serving/memory-estimate.ts';
-import { chooseThreads } from './serving/threads.ts';
-import { metricsObserver, tellMerge, watchEngine } from './serving/metrics-observer.ts';
+import { describeBackend, type BackendReport } from './serving/describe-backend.ts';
+import { metricsObserver, tellDevice, tellMerge, watchEngine } from './serving/metrics-observer.ts';
 import type { Hub, ResolvedModel } from './sources/hub.ts';
 import { mapLimited } from './sources/limited.ts';
 import { resolveModel } from './sources/model.ts';
@@ -38,12 +37,15 @@ const PARALLEL_PRELOADS = 4;
 
 /** What the demo package calls its base; its adapters name it too. */
 const DEMO_MODEL_ID = 'lorax-demo/base';
+/** Draft heads for the demo's base, among its adapters. */
+const DEMO_HEADS = 'medusa';
 
 interface Place extends ServedSources {
   readonly model: ResolvedModel;
 }
 
-export async function startServer(options: ServeOptions, deps: StartDependencies): Promise<RunningServer> {
+export async function startServer(given: ServeOptions, deps: StartDependencies): Promise<RunningServer> {
+  const options = withDemoHeads(given);
   const place = await findModel(options, deps);
   const { model, sources, disk } = place;
   const metrics = createMetrics(metricLimits(options));
@@ -51,6 +53,7 @@ export async function startServer(options: ServeOptions, deps: StartDependencies
   const engine = await openWith(options, deps, place, observer);
   try {
     watchEngine(metrics, engine, disk);
+    tellDevice(deps.log, engine);
     tellMerge(deps.log, engine);
     const listedAdapters = options.mergeAdapterWeights ? [] : await listAdapters(sources, deps.signal);
     engine.adapters.found(listedAdapters);
@@ -81,7 +84,8 @@ export async function startServer(options: ServeOptions, deps: StartDependencies
   }
 }
 
-export async function loadEngine(options: ServeOptions, deps: StartDependencies): Promise<LoadedEngine> {
+export async function loadEngine(given: ServeOptions, deps: StartDependencies): Promise<LoadedEngine> {
+  const options = withDemoHeads(given);
   const place = await findModel(options, deps);
   const engine = await openWith(options, deps, place, SILENT);
   return { generator: engine.generator, dispose: () => engine.dispose() };
@@ -91,15 +95,8 @@ export async function openTrainingBase(options: ServeOptions, deps: StartDepende
   return openBase(engineParts(options, deps, await findModel(options, deps), SILENT));
 }
 
-export async function describeEngine(options: ServeOptions): Promise<EngineDescription> {
-  const { version, variant, directory } = loadGgml(options.ggmlPath);
-  return {
-    library: `ggml (${directory})`,
-    version,
-    variant: variant ?? 'unknown',
-    features: [],
-    threads: chooseThreads(options.threads, options.cores, undefined),
-  };
+export async function describeEngine(options: ServeOptions): Promise<BackendReport> {
+  return describeBackend(options);
 }
 
 export async function estimateMemory(options: ServeOptions): Promise<MemoryEstimate> {
@@ -172,6 +169,13 @@ async function downloading<T>(
   } finally {
     bar?.done();
   }
+}
+
+/** The demo drafts unless told otherwise. */
+function withDemoHeads(options: ServeOptions): ServeOptions {
+  const { demo, adapterId, adapterRoot } = options;
+  if (!demo || adapterId !== undefined || adapterRoot !== undefined) return options;
+  return { ...options, adapterId: DEMO_HEADS };
 }
 
 function modelName(options: ServeOptions): string {

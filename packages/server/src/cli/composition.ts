@@ -5,18 +5,11 @@
 
 import type { ServeOptions } from '../config/options.ts';
 import type { Generator } from '../scheduler/request.ts';
+import type { BackendReport } from '../serving/describe-backend.ts';
 import type { MemoryEstimate } from '../serving/memory-estimate.ts';
 import type { Logger } from '../telemetry/log.ts';
 import type { Progress } from '../telemetry/progress.ts';
 import type { TrainingBase } from '../training/base.ts';
-
-export interface EngineDescription {
-  readonly library: string;
-  readonly version: string;
-  readonly variant: string;
-  readonly features: readonly string[];
-  readonly threads: { readonly value: number; readonly because: string };
-}
 
 export interface RunningServer {
   readonly url: string;
@@ -39,7 +32,7 @@ export interface StartDependencies {
 export interface Composition {
   readonly startServer: (options: ServeOptions, deps: StartDependencies) => Promise<RunningServer>;
   readonly loadEngine: (options: ServeOptions, deps: StartDependencies) => Promise<LoadedEngine>;
-  readonly describeEngine: (options: ServeOptions) => Promise<EngineDescription>;
+  readonly describeEngine: (options: ServeOptions) => Promise<BackendReport>;
   readonly openTrainingBase: (options: ServeOptions, deps: StartDependencies) => Promise<TrainingBase>;
   readonly estimateMemory: (options: ServeOptions) => Promise<MemoryEstimate>;
 }

@@ -9,7 +9,7 @@ import { LoraxError } from '../base/errors.ts';
 import { coresAllowed } from '../config/cores.ts';
 import type { ServeOptions } from '../config/options.ts';
 import { formatBytes } from '../telemetry/bytes.ts';
-import type { EngineDescription } from './composition.ts';
+import type { BackendReport } from '../serving/describe-backend.ts';
 import type { MemoryEstimate } from '../serving/memory-estimate.ts';
 import { loadComposition } from './composition.ts';
 import { EXIT } from './exit.ts';
@@ -31,9 +31,15 @@ export async function doctor(options: ServeOptions): Promise<number> {
   show({ rows: machineRows(), ok: true });
   show({ rows: [await cacheRow(options.huggingfaceHubCache)], ok: true });
   const { describeEngine, estimateMemory } = await loadComposition();
-  show(await finding('engine', async () => ({ rows: engineRows(await describeEngine(options)), ok: true })));
+  let available = availableBytes();
+  const describe = async (): Promise<Finding> => {
+    const engine = await describeEngine(options);
+    available = engine.device.totalBytes ?? available;
+    return { rows: engineRows(engine), ok: true };
+  };
+  show(await finding('engine', describe));
   if (options.demo || options.modelId !== undefined) {
-    show(await finding('model', async () => memoryFinding(await estimateMemory(options), availableBytes())));
+    show(await finding('model', async () => memoryFinding(await estimateMemory(options), available)));
   } else {
     show({ rows: [['model', 'none named; --model-id or --demo tells how much memory one needs']], ok: true });
   }
@@ -74,12 +80,17 @@ async function cacheRow(folder: string): Promise<Row> {
   return ['cache', `${folder}${state}, ${formatBytes(bavail * bsize)} free`];
 }
 
-function engineRows({ library, version, variant, features, threads }: EngineDescription): Row[] {
+function engineRows({ library, version, variant, features, threads, device }: BackendReport): Row[] {
   return [
     ['engine', `${library} ${version}`],
     ['variant', features.length === 0 ? variant : `${variant} (${features.join(', ')})`],
     ['threads', `${threads.value}: ${threads.because}`],
+    ['device', `${deviceName(device)}: ${device.because}`],
   ];
+}
+
+function deviceName({ name, totalBytes }: BackendReport['device']): string {
+  return totalBytes === undefined ? name : `${name} with ${formatBytes(totalBytes)}`;
 }
 
 /** Exported for its test. */

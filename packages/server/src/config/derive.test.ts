@@ -74,6 +74,16 @@ test("the cache folder is where the Hub's other clients have it", () => {
   assert.equal(options(['--demo', '--huggingface-hub-cache', '/0'], all).huggingfaceHubCache, '/0');
 });
 
+test('a device is named as --device says, and compiled kernels lie in the cache', () => {
+  assert.equal(options(['--demo']).device, 'auto');
+  for (const name of ['cpu', 'cuda', 'cuda:0', 'cuda:12']) {
+    assert.equal(options(['--demo', '--device', name]).device, name);
+  }
+  for (const name of ['gpu', 'cuda:', 'cuda:-1', 'cuda:01']) refuses(['--demo', '--device', name], /--device: must be/);
+  const { kernelCacheFolder } = options(['--demo'], { XDG_CACHE_HOME: '/4' });
+  assert.equal(kernelCacheFolder, join('/4', 'lorax', 'kernels'));
+});
+
 test('a home folder and variables in the paths of the Hub mean what Python takes them for', () => {
   const folder = (HF_HOME: string) => options(['--demo'], { HF_HOME, DISK: '/disk' }).huggingfaceHubCache;
   assert.equal(folder('~/hf'), join(homedir(), 'hf', 'hub'));

@@ -1,11 +1,12 @@
 /** From values that are each right by themselves to options that fit each other, with everything derived filled in. */
 
 import { existsSync } from 'node:fs';
+import { join } from 'node:path';
 
 import { LoraxError } from '../base/errors.ts';
 import { clashOf } from './access-keys.ts';
 import { coresAllowed } from './cores.ts';
-import { hubCacheFolder, hubSettings } from './hub-settings.ts';
+import { cacheHome, hubCacheFolder, hubSettings } from './hub-settings.ts';
 import type { GivenOptions, ServeOptions } from './options.ts';
 import { pbaseSettings } from './pbase-settings.ts';
 import { s3Settings } from './s3-settings.ts';
@@ -37,6 +38,7 @@ export function deriveOptions(given: GivenOptions, env: Environment, needs: Need
     defaultAdapterSource: given.defaultAdapterSource ?? adapterSource,
     preloadedAdapterSource: given.preloadedAdapterSource ?? adapterSource,
     huggingfaceHubCache: given.huggingfaceHubCache ?? hubCacheFolder(env),
+    kernelCacheFolder: join(cacheHome(env), 'lorax', 'kernels'),
   });
 }
 

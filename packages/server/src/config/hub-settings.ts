@@ -42,9 +42,13 @@ export function hubCacheFolder(env: Environment): string {
   return pathIn(env, 'HF_HUB_CACHE') ?? pathIn(env, 'HUGGINGFACE_HUB_CACHE') ?? join(hubHome(env), 'hub');
 }
 
+/** Where all programs keep what can be had again. */
+export function cacheHome(env: Environment): string {
+  return pathIn(env, 'XDG_CACHE_HOME') ?? join(homedir(), '.cache');
+}
+
 function hubHome(env: Environment): string {
-  const caches = pathIn(env, 'XDG_CACHE_HOME') ?? join(homedir(), '.cache');
-  return pathIn(env, 'HF_HOME') ?? join(caches, 'huggingface');
+  return pathIn(env, 'HF_HOME') ?? join(cacheHome(env), 'huggingface');
 }
 
 function tokenIn(env: Environment): string | undefined {

@@ -32,6 +32,7 @@ const SAMPLES: Readonly<Record<Key, readonly [good: string, other: string, bad?:
   authOnError: ['allow-cached', 'deny', 'allow'],
   predibaseApiToken: ['pb_a', 'pb_b'],
   adapterApi: ['on', 'off', 'admins'],
+  device: ['cpu', 'cuda:1', 'gpu'],
   threads: ['3', '4', '0'],
   matmulPrecision: ['medium', 'high', 'low'],
   ggmlPath: ['/opt/ggml', '/opt/other'],

@@ -8,6 +8,7 @@ import { hostname } from 'node:os';
 import { ADAPTER_SOURCES, type AdapterSource } from '../base/adapter-reference.ts';
 import { accessKeys } from './access-keys.ts';
 import type { CoreCount } from './cores.ts';
+import { deviceName } from './device-name.ts';
 import type { HubSettings } from './hub-settings.ts';
 import type { OptionTable, OptionValues } from './option-spec.ts';
 import type { PbaseSettings } from './pbase-settings.ts';
@@ -59,6 +60,7 @@ export const OPTIONS = {
 
   adapterId: {
     ...text('ID'),
+    derived: 'none; with --demo its draft heads, medusa',
     group: 'Adapters',
     help: 'Adapter for requests that name none',
   },
@@ -113,13 +115,13 @@ export const OPTIONS = {
     ...integer(0, MANY_BYTES),
     default: 256 << 20,
     group: 'Adapters',
-    help: 'Memory for adapters that are read and not resident, and for merged ones; 0 keeps none',
+    help: 'Memory for adapters as they were read, resident or not, and for merged ones; 0 keeps none',
   },
   adapterDiskCacheBytes: {
     ...integer(0, MANY_BYTES),
     default: 32 * 2 ** 30,
     group: 'Adapters',
-    help: 'Disk space for the adapters that this server downloaded; the least useful leave first',
+    help: 'Disk space for the adapters that this server downloaded; the least recently used leave first',
   },
   authCacheS: {
     ...decimal(0, 86_400),
@@ -145,6 +147,12 @@ export const OPTIONS = {
     help: 'Let every caller list, load and unload adapters over HTTP; with --admin-key its holders may without this',
   },
 
+  device: {
+    ...deviceName(),
+    default: 'auto' as const,
+    group: 'Engine',
+    help: 'What computes: cpu, cuda, cuda:N for the card of that number, or auto: a card where CUDA finds one that it can use',
+  },
   threads: {
     ...integer(1, 1024),
     derived: 'the cores that this process may use, fewer for small models',
@@ -172,7 +180,7 @@ export const OPTIONS = {
   },
   speculationCandidates: {
     ...integer(1, 16),
-    default: 1,
+    default: 4,
     group: 'Drafting',
     help: 'Guesses that Medusa heads make for each place; more than one are verified as a tree where that is cheap',
   },
@@ -336,6 +344,8 @@ interface DerivedOptions extends HubSettings {
   readonly defaultAdapterSource: AdapterSource;
   readonly preloadedAdapterSource: AdapterSource;
   readonly huggingfaceHubCache: string;
+  /** Where kernels that were compiled for a card are kept. */
+  readonly kernelCacheFolder: string;
 }
 
 /** Every option of the server, checked alone and against the others; frozen. */

@@ -1,7 +1,8 @@
 /** The whole suite over one folder of reference vectors, in the precisions asked for. */
 
 import type { Dtype } from '../weights/tensor-view.ts';
-import { findDevice, type DeviceName } from '../serving/backend.ts';
+import type { DeviceName } from '../config/device-name.ts';
+import { findDevice } from '../serving/backend.ts';
 import { findCases } from './cases.ts';
 import { checkModel } from './model-checks.ts';
 import { PRECISIONS } from './precision.ts';

@@ -7,9 +7,7 @@ import { loadCudaLibraries } from '../backend/cuda/libraries.ts';
 import { GgmlBackend } from '../backend/ggml/ggml-backend.ts';
 import type { MatmulPrecision } from '../backend/precision.ts';
 import { LoraxError } from '../base/errors.ts';
-
-/** As `--device` takes it. */
-export type DeviceName = 'auto' | 'cpu' | 'cuda' | `cuda:${number}`;
+import type { DeviceName } from '../config/device-name.ts';
 
 export interface ChosenDevice {
   /** Undefined is the CPU. */

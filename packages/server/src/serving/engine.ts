@@ -3,12 +3,10 @@
  * Created as a whole, disposed as a whole; knows no routes.
  */
 
-import { freemem } from 'node:os';
 import type { AdapterNotice, AdapterObserver, AdapterStore } from '../adapters/adapter-store.ts';
 import type { BaseMerge, MergedBase } from '../adapters/merged-base.ts';
 import type { ResidentAdapter } from '../adapters/residency-table.ts';
 import type { Backend } from '../backend/backend.ts';
-import { GgmlBackend } from '../backend/ggml/ggml-backend.ts';
 import type { ServeOptions } from '../config/options.ts';
 import type { DraftHeads } from '../adapters/adapter-lease.ts';
 import type { AdapterReference } from '../base/adapter-reference.ts';
@@ -28,6 +26,7 @@ import type { Progress } from '../telemetry/progress.ts';
 import { openTokenizer } from '../text/hf-tokenizer.ts';
 import type { Tokenizer } from '../text/tokenizer.ts';
 import { defaultAdapter, openAdapterStore, readMerge, type AdapterParts } from './adapters.ts';
+import { findDevice, openBackend } from './backend.ts';
 import { chooseThreads } from './threads.ts';
 import { openModelTensors } from '../weights/tensor-folder.ts';
 import { deriveLimits, kvBytesPerToken, kvShape, kvTypes, type DerivedLimits } from './limits.ts';
@@ -47,6 +46,8 @@ export interface EngineParts extends AdapterParts {
 
 export interface Engine {
   readonly backend: Backend;
+  /** Why it computes where it does. */
+  readonly deviceBecause: string;
   readonly model: BaseModel;
   readonly tokenizer: Tokenizer;
   readonly limits: DerivedLimits;
@@ -64,15 +65,17 @@ export interface Engine {
 
 export async function openEngine(parts: EngineParts): Promise<Engine> {
   const { options, folder } = parts;
-  const { ggmlPath: path, matmulPrecision: precision } = options;
-  const threads = chooseThreads(options.threads, options.cores, modelBytes(folder));
-  const backend: Backend = new GgmlBackend({ path, threads: threads.value, precision });
+  const { ggmlPath, matmulPrecision: precision, kernelCacheFolder } = options;
+  const { value: threads } = chooseThreads(options.threads, options.cores, modelBytes(folder));
+  const device = findDevice(options.device);
+  const backend = openBackend(device, { threads, precision, ggmlPath, kernelCacheFolder });
   let merge: BaseMerge | undefined;
   let model: BaseModel | undefined;
   try {
     if (options.mergeAdapterWeights) merge = await readMerge(backend, parts, parts.signal);
     model = await loadModel(backend, merge, parts);
-    return await assemble(backend, model, merge?.adapters, parts);
+    const assembled = await assemble(backend, model, merge?.adapters, parts);
+    return { ...assembled, deviceBecause: device.because };
   } catch (error) {
     await merge?.adapters.dispose();
     backend.dispose();
@@ -86,7 +89,7 @@ async function assemble(
   model: BaseModel,
   merged: MergedBase | undefined,
   parts: EngineParts,
-): Promise<Engine> {
+): Promise<Omit<Engine, 'deviceBecause'>> {
   const { options, modelId, folder } = parts;
   const owned: (() => Promise<void> | void)[] = [];
   const dispose = async (): Promise<void> => {
@@ -98,7 +101,7 @@ async function assemble(
     const eos = await eosTokenIds(modelId, folder, model.description.config, tokenizer.eosTokenIds);
     const { decoder, config } = model.description;
     const types = kvTypes(options.dtype, options.matmulPrecision);
-    const freeBytes = freemem();
+    const { freeBytes } = backend;
     const limits = deriveLimits(options, config.max_position_embeddings, kvBytesPerToken(decoder, types), freeBytes);
     const kv = new KvCache(backend.createKvStore(kvShape(decoder, types, limits.maxBatchTotalTokens)));
     owned.push(() => kv.dispose());

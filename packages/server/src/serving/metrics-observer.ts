@@ -44,6 +44,12 @@ export function metricsObserver(metrics: Metrics, log: Logger): EngineObserver {
   };
 }
 
+/** Which device computes, and why. */
+export function tellDevice(log: Logger, { backend, deviceBecause: because }: Engine): void {
+  const { device, library } = backend.description;
+  log.info({ device, library, because }, 'device chosen');
+}
+
 /** The adapter of --merge-adapter-weights is loaded with the base, before anybody observes. */
 export function tellMerge(log: Logger, { adapters }: Pick<Engine, 'adapters'>): void {
   if (!(adapters instanceof MergedBase)) return;

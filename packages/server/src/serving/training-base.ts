@@ -18,8 +18,9 @@ import { openEngine, type Engine, type EngineParts } from './engine.ts';
 const OUTPUT_LAYER = 'lm_head';
 
 export async function openTrainingBase(given: EngineParts): Promise<TrainingBase> {
-  // What is learnt bears the rounding that answers would not; without it the base and its output layer cost half.
-  const parts: EngineParts = { ...given, options: { ...given.options, matmulPrecision: 'medium' } };
+  // What is learnt bears the rounding that answers would not; without it the base and its output layer cost half. The
+  // trainer reads the output layer where the base holds it, which has to be ggml's memory.
+  const parts: EngineParts = { ...given, options: { ...given.options, matmulPrecision: 'medium', device: 'cpu' } };
   const engine = await openEngine(parts);
   const held: { release(): void }[] = [];
   const dispose = async (): Promise<void> => {

@@ -10,14 +10,24 @@ import { AdapterLoader, type LoadedAdapter, type OpenTokenizer } from '../adapte
 import type { Backend } from '../backend/backend.ts';
 import type { KvDtype } from '../backend/kv.ts';
 import { oneSlot, type StepSegment } from '../backend/step.ts';
-import { GgmlBackend } from '../backend/ggml/ggml-backend.ts';
 import type { MatmulPrecision } from '../backend/precision.ts';
 import { BaseModel, type BaseModelOptions } from '../engine/base-model.ts';
 import { KvCache } from '../engine/kv-cache.ts';
+import { findDevice, openBackend } from '../serving/backend.ts';
 import { kvShape, kvTypes } from '../serving/limits.ts';
 import type { Dtype } from '../weights/tensor-view.ts';
 import { makeTinyAdapter, writeTinyAdapter, type TinyAdapter, type TinyAdapterOptions } from './tiny-adapter.ts';
 import { makeTinyModel, writeTinyModel, type TinyModel } from './tiny-model.ts';
+
+/** Kept from run to run, as a server's are. */
+const KERNEL_CACHE = join(tmpdir(), 'lorax-test-kernels');
+
+let device = findDevice('cpu');
+
+/** All settings opened from now on compute on the first card. */
+export function useCuda(): void {
+  device = findDevice('cuda');
+}
 
 export interface SettingOptions {
   readonly model?: TinyModel;
@@ -31,7 +41,7 @@ export interface SettingOptions {
   readonly cellCount?: number;
   /** An adapter that is part of the base. */
   readonly merged?: BaseModelOptions['merged'];
-  /** Stands between the engine and ggml. */
+  /** Stands between the engine and the device. */
   readonly wrap?: (backend: Backend) => Backend;
 }
 
@@ -75,8 +85,8 @@ export class Setting {
     const root = mkdtempSync(join(tmpdir(), 'lorax-engine-'));
     const folder = join(root, 'model');
     writeTinyModel(folder, tiny, stored);
-    const ggml = new GgmlBackend({ path: undefined, threads: 1, precision });
-    const backend = wrap ? wrap(ggml) : ggml;
+    const bare = openBackend(device, { threads: 1, precision, ggmlPath: undefined, kernelCacheFolder: KERNEL_CACHE });
+    const backend = wrap ? wrap(bare) : bare;
     const model = await BaseModel.load(backend, {
       ...{ modelId: 'tiny', folder, dtype, merged },
       onProgress: () => undefined,

@@ -70,6 +70,13 @@ export function bindDriver(library: SharedLibrary): Driver {
   return Object.fromEntries(functions) as unknown as Driver;
 }
 
+/** The newest CUDA that the driver runs: `13.0`. */
+export function driverVersion(driver: Driver): string {
+  const version = new Int32Array(1);
+  requireSuccess(driver.driverVersion(version), "asking for the driver's version");
+  return `${Math.floor(version[0]! / 1000)}.${Math.floor(version[0]! / 10) % 100}`;
+}
+
 const SUCCESS = 0;
 const OUT_OF_MEMORY = 2;
 
