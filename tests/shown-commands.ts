@@ -51,6 +51,8 @@ export function withoutVarying(output: string): string {
     .replaceAll('\r', '')
     .replaceAll(/"(created|last_used|retry_at)":\d+/g, '"$1":0')
     .replaceAll(/"(cmpl|chatcmpl)-[0-9a-f]+"/g, '"$1"')
+    .replaceAll(/"skipped":(true|false)/g, '"skipped":null')
+    .replaceAll(/"skipped_tokens":\d+/g, '"skipped_tokens":0')
     .replaceAll(/"logprob":(-?[\d.e-]+)/g, (_, logprob: string) => `"logprob":${Number(logprob).toFixed(2)}`)
     .trim();
 }
