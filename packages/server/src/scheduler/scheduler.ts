@@ -4,7 +4,6 @@
  */
 
 import { LoraxError } from '../base/errors.ts';
-import type { StepSize } from '../engine/drafting/draft-planner.ts';
 import type { Drafting } from '../engine/drafting/drafting.ts';
 import type { SequenceDrafter } from '../engine/drafting/sequence-drafter.ts';
 import type { KvCache } from '../engine/kv-cache.ts';
@@ -160,13 +159,16 @@ export class Scheduler {
     const begun = performance.now();
     const drafters = this.#drafters();
     const proposing = shares.flatMap(({ sequence }) => (sequence.isPrefilling ? [] : (drafters.get(sequence) ?? [])));
-    drafting.propose(proposing, sizeOf(shares));
+    const decodingCount = shares.filter(({ sequence }) => !sequence.isPrefilling).length;
+    const promptRows = countPromptRows(shares);
+    drafting.propose(proposing, { rowCount: decodingCount, tokenCount: decodingCount }, promptRows);
     const keepHidden = [...drafters.values()].some(({ heads }) => heads !== undefined);
     const { advances, ...result } = await runner.step(shares, { keepHidden });
     const stepped = performance.now();
+    if (promptRows === 0) drafting.learnCost(result.rowCount, stepped - begun);
     this.#emit(shares, advances);
     const emitted = performance.now();
-    await this.#draft(shares, advances, { rowCount: result.rowCount, ms: stepped - begun });
+    await this.#draft(shares, advances);
     const ended = performance.now();
     return {
       ...{ ...result, sequenceCount: shares.length },
@@ -177,11 +179,7 @@ export class Scheduler {
   }
 
   /** Learns from the step, and lets the heads of those that go on guess what comes next. */
-  async #draft(
-    shares: readonly StepShare[],
-    advances: StepResult['advances'],
-    { rowCount, ms }: { readonly rowCount: number; readonly ms: number },
-  ): Promise<void> {
+  async #draft(shares: readonly StepShare[], advances: StepResult['advances']): Promise<void> {
     const { drafting } = this.#parts;
     const drafters = this.#drafters();
     const advanced = shares.flatMap(({ sequence }, segment) => {
@@ -190,7 +188,7 @@ export class Scheduler {
       if (drafter === undefined || advance instanceof Error || advance.chosen.length === 0) return [];
       return [{ drafter, segment, advance }];
     });
-    drafting.learn(advanced, rowCount, ms);
+    drafting.learn(advanced);
     const decoding = new Set(this.#running.flatMap((running) => (isDecoding(running) ? [running.sequence] : [])));
     const goingOn = advanced.filter(({ drafter }) => decoding.has(drafter.sequence));
     await drafting.guess(goingOn, { rowCount: decoding.size, tokenCount: decoding.size });
@@ -222,10 +220,8 @@ function isDecoding({ request, sequence }: Running): boolean {
   return !request.isFinished && !sequence.isPrefilling;
 }
 
-/** What the step would be without drafts. */
-function sizeOf(shares: readonly StepShare[]): StepSize {
-  const rowCount = shares.reduce((sum, { tokenCount }) => sum + tokenCount, 0);
-  return { rowCount, tokenCount: shares.filter(({ sequence }) => !sequence.isPrefilling).length };
+function countPromptRows(shares: readonly StepShare[]): number {
+  return shares.reduce((sum, { sequence, tokenCount }) => sum + (sequence.isPrefilling ? tokenCount : 0), 0);
 }
 
 /** A fault in making text of one row's token concerns that row alone. */

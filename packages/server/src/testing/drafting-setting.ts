@@ -80,7 +80,7 @@ export class DraftingSetting {
   async #step(): Promise<void> {
     const size = { rowCount: this.#drafters.length, tokenCount: this.#drafters.length };
     this.stepCount++;
-    this.#drafting.propose(this.#drafters, size);
+    this.#drafting.propose(this.#drafters, size, 0);
     const segments = this.#drafters.map(({ sequence }) => sequence.nextSegment(1));
     const rowCount = segments.reduce((sum, { tokens }) => sum + tokens.length, 0);
     const ms = this.machine.stepMs(rowCount);
@@ -90,7 +90,8 @@ export class DraftingSetting {
       this.tokenCount += advance.chosen.length;
       return { drafter, segment, advance };
     });
-    this.#drafting.learn(advanced, rowCount, ms);
+    this.#drafting.learnCost(rowCount, ms);
+    this.#drafting.learn(advanced);
     await this.#drafting.guess(advanced, size);
   }
 

@@ -68,23 +68,30 @@ export class Drafting {
     this.#now = options.now ?? (() => performance.now());
   }
 
-  /** Gives the sequences, all past their prompts, their drafts for a step that is so large without any. */
-  propose(drafters: readonly SequenceDrafter[], step: StepSize): void {
+  /**
+   * Gives the sequences, all past their prompts, their drafts for a step that is so large without any. Rows of prompts in
+   * the same step count against the limit only: what they cost is due in any case.
+   */
+  propose(drafters: readonly SequenceDrafter[], step: StepSize, promptRows: number): void {
     for (const drafter of drafters) drafter.look();
     const rooms = drafters.map((drafter) => ({
       tree: new DraftTree(drafter.guesses, this.#experience(drafter).acceptance),
       most: drafter.sequence.draftRoom,
     }));
-    const { counts } = planDrafts(rooms, this.#planned(step, 0));
+    const { counts } = planDrafts(rooms, this.#planned(step, 0, promptRows));
     for (const [i, count] of counts.entries()) {
       if (count > 0) drafters[i]!.propose(rooms[i]!.tree.draft(count));
     }
   }
 
-  /** Takes in what a step cost and brought. */
-  learn(advanced: readonly AdvancedSequence[], rowCount: number, ms: number): void {
-    this.#stepCount++;
+  /** Takes in what a step without prompts cost; a prompt's rows are cheaper than as many sequences' and drafts'. */
+  learnCost(rowCount: number, ms: number): void {
     this.#stepCost.learn(rowCount, ms);
+  }
+
+  /** Takes in what a step brought. */
+  learn(advanced: readonly AdvancedSequence[]): void {
+    this.#stepCount++;
     this.#tell(advanced);
     for (const { drafter, advance } of advanced) {
       const truth = advance.chosen.map(({ id }) => id);
@@ -155,8 +162,8 @@ export class Drafting {
     return true;
   }
 
-  #planned(step: StepSize, overheadMs: number): PlannedStep {
-    return { ...step, mostRows: this.#options.mostRows, cost: this.#stepCost, overheadMs };
+  #planned(step: StepSize, overheadMs: number, promptRows = 0): PlannedStep {
+    return { ...step, mostRows: this.#options.mostRows - promptRows, cost: this.#stepCost, overheadMs };
   }
 
   #experience({ key }: SequenceDrafter): Experience {
