@@ -12,6 +12,9 @@ export function finiteFloats(view: TensorView): Float32Array {
 
 /** A single NaN would spread over every row of a batched product, and fail every request of the adapter. */
 export function requireFinite(view: TensorView): void {
-  if (isFiniteTensor(view)) return;
-  throw new LoraxError('FILE_INVALID', { file: view.name, reason: 'holds values that are not finite numbers' });
+  if (!isFiniteTensor(view)) throw notFinite(view.name);
+}
+
+export function notFinite(file: string): LoraxError {
+  return new LoraxError('FILE_INVALID', { file, reason: 'holds values that are not finite numbers' });
 }

@@ -9,7 +9,7 @@ import type { LoadDevice } from './adapted-rows.ts';
 import type { CudaAdapterSlot } from './adapter-slot.ts';
 import { ENTRY_BYTES, type Places } from './adapter-table.ts';
 import { alignedBytes } from './slab-plan.ts';
-import { heldDtype, SlotBuilder } from './slot-builder.ts';
+import { heldDtype, MARK_BYTES, SlotBuilder } from './slot-builder.ts';
 import type { CudaWeight } from './weights.ts';
 
 export class AdapterLoader {
@@ -23,7 +23,7 @@ export class AdapterLoader {
 
   async load(tensors: AdapterTensors): Promise<CudaAdapterSlot> {
     for (const { at } of [...tensors.lowRank, ...tensors.replacements]) this.#places.claim(at.path);
-    const slot = new SlotBuilder(this.#device, this.#places, this.byteLength(tensors));
+    const slot = new SlotBuilder(this.#device, this.#places, mostTensors(tensors), this.byteLength(tensors));
     try {
       for (const view of tensors.weights) await slot.hold(view);
       for (const replacement of tensors.replacements) await slot.replace(replacement);
@@ -36,10 +36,11 @@ export class AdapterLoader {
   }
 
   /** What `load` takes, table included. */
-  byteLength({ lowRank, replacements, weights }: AdapterTensors): number {
+  byteLength(tensors: AdapterTensors): number {
+    const { lowRank, replacements, weights } = tensors;
     const paths = new Set([...lowRank, ...replacements].map(({ at }) => at.path));
     const newCount = [...paths].filter((path) => this.#places.find(path) === undefined).length;
-    const sizes = [(this.#places.count + newCount) * ENTRY_BYTES];
+    const sizes = [(this.#places.count + newCount) * ENTRY_BYTES, mostTensors(tensors) * MARK_BYTES];
     for (const view of weights) sizes.push(bytesOf(view, heldDtype(view)));
     for (const { a, b, magnitude, bias } of lowRank) {
       sizes.push(bytesOf(a, a.dtype), bytesOf(b, b.dtype));
@@ -51,6 +52,11 @@ export class AdapterLoader {
     }
     return sizes.reduce((sum, bytes) => sum + alignedBytes(bytes), 0);
   }
+}
+
+/** Factors with a magnitude each, whole weights, and those of its own. */
+function mostTensors({ lowRank, replacements, weights }: AdapterTensors): number {
+  return 3 * lowRank.length + replacements.length + weights.length;
 }
 
 function bytesOf({ shape }: TensorView, dtype: Dtype): number {

@@ -37,7 +37,7 @@ export const KERNEL_FILES = {
     expand_rows: 'ppppiii',
     embed_adapters: 'ppppiii',
   },
-  'loading.cu': { convert_elements: 'pipii', adapt_rows: 'pipppipipiifpi' },
+  'loading.cu': { convert_elements: 'pipii', check_elements: 'ppii', adapt_rows: 'pipppipipiifpi' },
   'reductions.cu': { best_tokens: 'pppi' },
 } as const satisfies Readonly<Record<string, Readonly<Record<string, Signature>>>>;
 

@@ -5,7 +5,7 @@ import type { Pointer } from '../../native/ffi.ts';
 import { DTYPE_BYTES, elementCount, type Dtype, type TensorView } from '../../weights/tensor-view.ts';
 import type { LowRankTensors, ReplacementTensors } from '../adapters.ts';
 import type { Projection } from '../backend.ts';
-import { finiteFloats, requireFinite } from '../finite.ts';
+import { finiteFloats, notFinite } from '../finite.ts';
 import { measureRows, type LoadDevice } from './adapted-rows.ts';
 import type { CudaAdapterSlot } from './adapter-slot.ts';
 import {
@@ -21,6 +21,9 @@ import { readInto } from './logits.ts';
 import { alignedBytes } from './slab-plan.ts';
 import type { CudaWeight } from './weights.ts';
 
+/** An int32 for each tensor, which the device sets. */
+export const MARK_BYTES = 4;
+
 export class SlotBuilder {
   readonly #load: LoadDevice;
   readonly #places: Places;
@@ -29,14 +32,19 @@ export class SlotBuilder {
   readonly #weights = new Map<string, CudaWeight>();
   /** Sums of what each projection's output gains; made resident at the end. */
   readonly #biases = new Map<string, Float32Array>();
+  /** Those that were brought, by the places of their marks. */
+  readonly #names: string[] = [];
+  readonly #faults: Pointer;
   #used = 0;
   #largestRank = 0;
 
-  /** `byteLength` is enough for all that will be added. */
-  constructor(load: LoadDevice, places: Places, byteLength: number) {
+  /** `byteLength` is enough for all that will be added, of which the first part marks up to `tensorCount` tensors. */
+  constructor(load: LoadDevice, places: Places, tensorCount: number, byteLength: number) {
     this.#load = load;
     this.#places = places;
     this.#memory = load.device.allocate(byteLength, 'an adapter');
+    this.#faults = this.#take(tensorCount * MARK_BYTES);
+    load.uploader.uploadBytes(new Int32Array(tensorCount), this.#faults);
   }
 
   /** A weight of the adapter's own; vectors in float32, as everywhere. */
@@ -82,6 +90,7 @@ export class SlotBuilder {
     const table = this.#take(entryCount * ENTRY_BYTES);
     if (entryCount > 0) uploader.uploadBytes(packTable(byPlace, entryCount), table);
     await uploader.stream.finish('loading an adapter');
+    this.#checkFinite();
     const replaced = [...this.#entries].filter(([, { replacement }]) => replacement !== undefined);
     return {
       byteLength: this.#memory.byteLength,
@@ -104,16 +113,25 @@ export class SlotBuilder {
   }
 
   async #bring(view: TensorView, dtype: Dtype): Promise<DeviceTensor> {
-    requireFinite(view);
     const address = this.#take(elementCount(view.shape) * DTYPE_BYTES[dtype]);
-    await this.#load.uploader.upload(view, address, dtype);
+    const fault = this.#faults + BigInt((this.#names.push(view.name) - 1) * MARK_BYTES);
+    await this.#load.uploader.upload(view, address, dtype, fault);
     return { address, dtype };
+  }
+
+  /** A single NaN would fail every request of the adapter. Looked for on the device, where it costs nothing. */
+  #checkFinite(): void {
+    const marks = readInto(this.#load.device.driver, new Int32Array(this.#names.length), this.#faults);
+    const first = marks.indexOf(1);
+    if (first >= 0) throw notFinite(this.#names[first]!);
   }
 
   /** DoRA's factors on the base product. */
   async #measure(factors: LowRankTensors, a: DeviceTensor, b: DeviceTensor, magnitude: TensorView): Promise<Pointer> {
     const { at, rank, scale } = factors;
     const { address } = await this.#bring(magnitude, 'float32');
+    await this.#load.uploader.stream.finish('loading an adapter');
+    this.#checkFinite();
     const { name, shape, ...base } = at.weight as CudaWeight;
     const weight = { name, shape, ...(this.#entry(at.path).replacement ?? base) };
     await measureRows(this.#load, { weight, a, b, rank, scale, magnitude: address }, address);

@@ -11,8 +11,8 @@ import { elementsOf, newValue, type CudaValue } from './values.ts';
 import { visibleCells } from './visible-cells.ts';
 import type { CudaWeight } from './weights.ts';
 
-/** Four warps, as the kernel divides its work. */
-const ATTENTION_THREADS = 128;
+/** Eight warps, as the kernel divides its work. */
+const ATTENTION_THREADS = 256;
 
 interface VisibleSlabs {
   readonly rows: Slab;

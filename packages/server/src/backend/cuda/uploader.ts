@@ -1,11 +1,11 @@
 /**
- * Brings tensors from mapped files to the device: a chunk at a time through pinned memory, converted on the device. Reading
- * from disk and waiting leave the event loop free; uploads take turns with each other, steps go on meanwhile.
+ * Brings tensors from mapped files to the device: a chunk at a time through pinned memory, converted and checked on the device.
+ * Reading from disk and waiting leave the event loop free; uploads take turns with each other, steps go on meanwhile.
  */
 
 import { assert } from '../../base/assert.ts';
 import { countHandle } from '../../base/handles.ts';
-import { addressOf, copyBytesAside, type Pointer } from '../../native/ffi.ts';
+import { addressOf, copyBytes, copyBytesAside, type Pointer } from '../../native/ffi.ts';
 import { DTYPE_BYTES, elementCount, type Dtype, type TensorView } from '../../weights/tensor-view.ts';
 import { isRowMajor, readFloats } from '../../weights/values.ts';
 import type { DeviceMemory } from './device-memory.ts';
@@ -13,40 +13,53 @@ import type { CudaDevice } from './device.ts';
 import { requireSuccess } from './driver.ts';
 import { ELEMENT_TYPE } from './element-types.ts';
 import { perElement } from './kernels.ts';
+import { alignedBytes } from './slab-plan.ts';
 import { Stream } from './stream.ts';
 
-const CHUNK_BYTES = 16 << 20;
+/** Pinned memory; filled by one chunk of a large tensor or several small ones, then waited for. */
+const BUFFER_BYTES = 8 << 20;
+/** What is copied at once; larger chunks may have to come from disk, and are copied on another thread. */
+const SMALL_BYTES = 1 << 20;
 
-/** Elements in a row somewhere in host memory. */
-interface HostElements {
+/** Elements in a row. */
+interface Elements {
   readonly address: Pointer;
   readonly dtype: Dtype;
+}
+
+interface Target extends Elements {
+  readonly fault: Pointer | undefined;
 }
 
 export class Uploader {
   readonly stream: Stream;
   readonly #device: CudaDevice;
   readonly #pinned: Pointer;
-  /** Chunks that are to be converted wait here. */
+  /** Chunks that are to be converted wait here, each at its place in the pinned memory. */
   readonly #staging: DeviceMemory;
+  #used = 0;
   #turn: Promise<void> = Promise.resolve();
 
   constructor(device: CudaDevice) {
     this.#device = device;
     this.stream = new Stream(device.driver);
-    this.#staging = device.allocate(CHUNK_BYTES, 'the memory that tensors go up through');
+    this.#staging = device.allocate(BUFFER_BYTES, 'the memory that tensors go up through');
     const address = new BigUint64Array(1);
-    requireSuccess(device.driver.allocateHost(address, CHUNK_BYTES), 'the memory that tensors go up through');
+    requireSuccess(device.driver.allocateHost(address, BUFFER_BYTES), 'the memory that tensors go up through');
     this.#pinned = address[0]!;
     countHandle('pinned memory', 1);
   }
 
-  /** Row by row, as `dtype`. */
-  async upload(view: TensorView, to: Pointer, dtype: Dtype): Promise<void> {
+  /**
+   * Row by row, as `dtype`. It is there when the stream is finished; the int32 at `fault` is then 1 where the tensor holds
+   * infinities or NaN, and untouched elsewhere.
+   */
+  async upload(view: TensorView, to: Pointer, dtype: Dtype, fault?: Pointer): Promise<void> {
     const count = elementCount(view.shape);
-    if (isRowMajor(view)) return this.#upload(view, to, dtype, count);
+    if (isRowMajor(view)) return this.#upload(view, { address: to, dtype, fault }, count);
     const floats = readFloats(view);
-    await this.#upload({ address: addressOf(floats.buffer as ArrayBuffer), dtype: 'float32' }, to, dtype, count);
+    const from = { address: addressOf(floats.buffer as ArrayBuffer), dtype: 'float32' } as const;
+    await this.#upload(from, { address: to, dtype, fault }, count);
     assert(floats.length === count, 'the copy is held until it is up');
   }
 
@@ -63,28 +76,39 @@ export class Uploader {
     this.stream.dispose();
   }
 
-  async #upload(from: HostElements, to: Pointer, dtype: Dtype, count: number): Promise<void> {
-    const chunkLen = CHUNK_BYTES / DTYPE_BYTES[from.dtype];
+  async #upload(from: Elements, to: Target, count: number): Promise<void> {
+    const chunkLen = BUFFER_BYTES / DTYPE_BYTES[from.dtype];
     for (let start = 0; start < count; start += chunkLen) {
-      const chunk = { address: from.address + BigInt(start * DTYPE_BYTES[from.dtype]), dtype: from.dtype };
-      const target = to + BigInt(start * DTYPE_BYTES[dtype]);
-      await this.#alone(() => this.#uploadChunk(chunk, target, dtype, Math.min(chunkLen, count - start)));
+      const chunk = { ...from, address: from.address + BigInt(start * DTYPE_BYTES[from.dtype]) };
+      const target = { ...to, address: to.address + BigInt(start * DTYPE_BYTES[to.dtype]) };
+      await this.#alone(() => this.#uploadChunk(chunk, target, Math.min(chunkLen, count - start)));
     }
   }
 
-  async #uploadChunk(from: HostElements, to: Pointer, dtype: Dtype, count: number): Promise<void> {
-    const { driver, kernels } = this.#device;
+  async #uploadChunk(from: Elements, to: Target, count: number): Promise<void> {
     const bytes = count * DTYPE_BYTES[from.dtype];
-    const isSame = from.dtype === dtype;
-    await copyBytesAside(this.#pinned, from.address, bytes);
-    const target = isSame ? to : this.#staging.address;
-    requireSuccess(driver.copyToDevice(target, this.#pinned, bytes, this.stream.handle), 'an upload');
-    if (!isSame) {
-      const types = [ELEMENT_TYPE[dtype], ELEMENT_TYPE[from.dtype]] as const;
-      const args = [to, types[0], this.#staging.address, types[1], count] as const;
-      kernels.launch(this.stream.handle, 'convert_elements', perElement(count), ...args);
+    if (this.#used + bytes > BUFFER_BYTES) {
+      await this.stream.finish('an upload');
+      this.#used = 0;
     }
-    await this.stream.finish('an upload');
+    const pinned = this.#pinned + BigInt(this.#used);
+    const staged = to.dtype === from.dtype ? to.address : this.#staging.address + BigInt(this.#used);
+    this.#used += alignedBytes(bytes);
+    if (bytes <= SMALL_BYTES) copyBytes(pinned, from.address, bytes);
+    else await copyBytesAside(pinned, from.address, bytes);
+    const { driver } = this.#device;
+    requireSuccess(driver.copyToDevice(staged, pinned, bytes, this.stream.handle), 'an upload');
+    this.#settle({ address: staged, dtype: from.dtype }, to, count);
+  }
+
+  /** Converts and checks what has just come up. */
+  #settle(staged: Elements, to: Target, count: number): void {
+    const { kernels } = this.#device;
+    const type = ELEMENT_TYPE[staged.dtype];
+    const launch = (name: 'convert_elements' | 'check_elements', ...args: (Pointer | number)[]): void =>
+      kernels.launch(this.stream.handle, name, perElement(count), ...args, staged.address, type, count);
+    if (to.dtype !== staged.dtype) launch('convert_elements', to.address, ELEMENT_TYPE[to.dtype]);
+    if (to.fault !== undefined) launch('check_elements', to.fault);
   }
 
   /** One chunk after the other: they share the pinned memory. */

@@ -33,6 +33,7 @@ export async function uploadWeight(
   const weight = emptyWeight(device, view, dtype);
   try {
     await uploader.upload(view, weight.address, dtype);
+    await uploader.stream.finish(`loading ${view.name}`);
     return weight;
   } catch (error) {
     weight.dispose();

@@ -28,13 +28,19 @@ struct VisibleCells {
   int first, count, listStart, listCount;
 };
 
-const int WARPS = 4;
+const int WARPS = 8;
+// Cells that a warp looks at together, so that their loads and sums overlap.
+const int CELLS = 4;
 // Numbers of a head that one lane holds: heads of up to 256.
 const int MOST_EACH = 8;
 const float NOTHING_SEEN = -1e30f;
 
-// A block of four warps for each row and head. Every warp takes each fourth cell and keeps a running maximum, the sum of
-// exponentials and the weighted values (Milakov and Gimelshein, arXiv 1805.02867); the four are joined at the end.
+__device__ inline int cellAt(const VisibleCells& seen, const int* list, int index) {
+  return index < seen.count ? seen.first + index : list[seen.listStart + index - seen.count];
+}
+
+// A block of eight warps for each row and head. The warps take turns at the cells, a few at a time, and each keeps a running
+// maximum, the sum of exponentials and the weighted values (Milakov and Gimelshein, arXiv 1805.02867); they are joined at the end.
 extern "C" __global__ void attend_cells(float* y, const float* q, const void* keys, int keyType, const void* values,
                                         int valueType, const VisibleCells* visible, const int* list, int headCount,
                                         int kvHeadCount, int headDim, float scale) {
@@ -43,29 +49,52 @@ extern "C" __global__ void attend_cells(float* y, const float* q, const void* ke
   const Offset headStart = static_cast<Offset>(head / (headCount / kvHeadCount)) * headDim;
   const Offset queryStart = (static_cast<Offset>(row) * headCount + head) * headDim;
   const VisibleCells seen = visible[row];
+  const int seenCount = seen.count + seen.listCount;
 
   float query[MOST_EACH], sums[MOST_EACH];
+#pragma unroll
   for (int i = 0; i < MOST_EACH; i++) {
     const int dim = lane + 32 * i;
     query[i] = dim < headDim ? q[queryStart + dim] * scale : 0.0f;
     sums[i] = 0.0f;
   }
   float peak = NOTHING_SEEN, total = 0.0f;
-  for (int index = warp; index < seen.count + seen.listCount; index += WARPS) {
-    const int cell = index < seen.count ? seen.first + index : list[seen.listStart + index - seen.count];
-    const Offset start = cell * cellWidth + headStart;
-    float score = 0.0f;
-    for (int i = 0; i < MOST_EACH; i++) {
-      const int dim = lane + 32 * i;
-      if (dim < headDim) score += query[i] * loadElement(keys, keyType, start + dim);
+  for (int index = warp * CELLS; index < seenCount; index += WARPS * CELLS) {
+    Offset starts[CELLS];
+    float scores[CELLS], higher = peak;
+#pragma unroll
+    for (int c = 0; c < CELLS; c++) {
+      starts[c] = cellAt(seen, list, min(index + c, seenCount - 1)) * cellWidth + headStart;
+      scores[c] = 0.0f;
     }
-    score = warpSum(score);
-    const float higher = fmaxf(peak, score), shrink = expf(peak - higher), weight = expf(score - higher);
-    peak = higher;
-    total = total * shrink + weight;
+#pragma unroll
     for (int i = 0; i < MOST_EACH; i++) {
       const int dim = lane + 32 * i;
-      if (dim < headDim) sums[i] = sums[i] * shrink + weight * loadElement(values, valueType, start + dim);
+      if (dim >= headDim) continue;
+#pragma unroll
+      for (int c = 0; c < CELLS; c++) scores[c] += query[i] * loadElement(keys, keyType, starts[c] + dim);
+    }
+#pragma unroll
+    for (int c = 0; c < CELLS; c++) {
+      scores[c] = warpSum(scores[c]);
+      if (index + c >= seenCount) scores[c] = NOTHING_SEEN;
+      higher = fmaxf(higher, scores[c]);
+    }
+    const float shrink = expf(peak - higher);
+    peak = higher;
+    total *= shrink;
+#pragma unroll
+    for (int c = 0; c < CELLS; c++) {
+      scores[c] = expf(scores[c] - higher);
+      total += scores[c];
+    }
+#pragma unroll
+    for (int i = 0; i < MOST_EACH; i++) {
+      const int dim = lane + 32 * i;
+      if (dim >= headDim) continue;
+      sums[i] *= shrink;
+#pragma unroll
+      for (int c = 0; c < CELLS; c++) sums[i] += scores[c] * loadElement(values, valueType, starts[c] + dim);
     }
   }
 

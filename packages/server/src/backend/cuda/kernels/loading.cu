@@ -9,6 +9,12 @@ extern "C" __global__ void convert_elements(void* y, int yType, const void* x, i
 
 __device__ inline bool isNumber(float value) { return fabsf(value) <= 3.402823466e+38f; }
 
+// Marks a tensor that holds infinities or NaN. A thread an element.
+extern "C" __global__ void check_elements(int* fault, const void* x, int type, int count) {
+  const int i = blockIdx.x * blockDim.x + threadIdx.x;
+  if (i < count && !isNumber(loadElement(x, type, i))) *fault = 1;
+}
+
 // A block a row of `W + scale * B A`, brought to its magnitude where there are any (DoRA, arXiv 2402.09353, eq. 5). Writes the
 // rows to `adapted` or their factors to `factors`, whichever is there; counts rows that hold what is not a number of the type.
 extern "C" __global__ void adapt_rows(void* adapted, int adaptedType, float* factors, int* faultCount, const void* w,
