@@ -3,15 +3,15 @@
  * gave them.
  */
 
-export { LoraConfig } from './adapters/lora-config.ts';
-export { LoraWeights } from './adapters/lora-weights.ts';
+export { LoraConfig } from './adapters/lora/lora-config.ts';
+export { LoraWeights } from './adapters/lora/lora-weights.ts';
 export type {
   AdaptableModel,
   LoraModule,
   MapOptions,
   ModuleReplacement,
   TrainedBias,
-} from './adapters/lora-weights.ts';
+} from './adapters/lora/lora-weights.ts';
 export type { LoadReport } from './adapters/load-report.ts';
 export type { AdapterSite } from './adapters/site.ts';
 export { ERRORS, LoraxError } from './base/errors.ts';

@@ -9,7 +9,7 @@ import type { TensorFile } from '../weights/tensor-view.ts';
 import type { AdapterPlaces } from './adapter-tensors.ts';
 import type { BaseCheck, NamedBase } from './base-check.ts';
 import type { LoadReport } from './load-report.ts';
-import type { AdaptableModel } from './lora-weights.ts';
+import type { AdaptableModel } from './lora/lora-weights.ts';
 
 /** What an adapter brings to a batch, by LoRAX's names. */
 export type BatchType = 'lora' | 'medusa';

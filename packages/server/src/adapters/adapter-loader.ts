@@ -11,7 +11,7 @@ import type { Tokenizer } from '../text/tokenizer.ts';
 import { ownAdapter } from './adapter-copy.ts';
 import { adapterSites, type AdapterPlaces } from './adapter-tensors.ts';
 import type { AdapterTarget, BatchType, MappedAdapter } from './adapter-config.ts';
-import { SharedTokenizer } from './shared-tokenizer.ts';
+import { SharedTokenizer } from './store/shared-tokenizer.ts';
 import { checkBase, type ResolveBase } from './base-check.ts';
 import type { LoadReport } from './load-report.ts';
 import { recogniseAdapter } from './recognise.ts';

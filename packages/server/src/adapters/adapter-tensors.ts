@@ -4,7 +4,7 @@ import { LoraxError } from '../base/errors.ts';
 import type { AdapterTensors } from '../backend/adapters.ts';
 import type { EmbeddingTable, Projection } from '../backend/backend.ts';
 import { present } from '../base/assert.ts';
-import type { LoraWeights } from './lora-weights.ts';
+import type { LoraWeights } from './lora/lora-weights.ts';
 import type { AdapterSite } from './site.ts';
 
 export type AdapterPlaces = ReadonlyMap<string, Projection | EmbeddingTable>;

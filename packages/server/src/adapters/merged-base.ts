@@ -6,13 +6,13 @@
 import type { AdapterChoice, AdapterReference, AdapterSource } from '../base/adapter-reference.ts';
 import { invalidField, LoraxError } from '../base/errors.ts';
 import type { LowRankFactors } from '../backend/adapters.ts';
-import { AdapterRecord, askedId } from './adapter-catalog.ts';
-import { Generations } from './adapter-generations.ts';
-import type { AdapterLease } from './adapter-lease.ts';
+import { AdapterRecord, askedId } from './store/adapter-catalog.ts';
+import { Generations } from './store/adapter-generations.ts';
+import type { AdapterLease } from './store/adapter-lease.ts';
 import type { AdapterLoader, HostAdapter } from './adapter-loader.ts';
-import { partsOf, type CheckAccess } from './adapter-preparation.ts';
-import type { AdapterStatus } from './adapter-status.ts';
-import type { AdapterStore, LoadOptions } from './adapter-store.ts';
+import { partsOf, type CheckAccess } from './store/adapter-preparation.ts';
+import type { AdapterStatus } from './store/adapter-status.ts';
+import type { AdapterStore, LoadOptions } from './store/adapter-store.ts';
 import { baseMerge } from './base-merge.ts';
 
 export interface MergedBaseParts {

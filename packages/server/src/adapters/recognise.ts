@@ -9,7 +9,7 @@ import { join } from 'node:path';
 import { parseJsonObject } from '../weights/strict-json.ts';
 import type { AdapterConfig } from './adapter-config.ts';
 import { adapterInvalid } from './adapter-invalid.ts';
-import { LoraConfig } from './lora-config.ts';
+import { LoraConfig } from './lora/lora-config.ts';
 import { MedusaConfig } from './medusa/medusa-config.ts';
 import { MedusaLoraConfig } from './medusa/medusa-lora-config.ts';
 

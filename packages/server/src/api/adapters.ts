@@ -2,7 +2,7 @@
 
 import type { OpenAPIHono, z } from '@hono/zod-openapi';
 import type { Context } from 'hono';
-import type { AdapterStatus } from '../adapters/adapter-status.ts';
+import type { AdapterStatus } from '../adapters/store/adapter-status.ts';
 import { type AdapterSource, BASE_MODEL } from '../base/adapter-reference.ts';
 import { LoraxError, invalidField } from '../base/errors.ts';
 import { adapterToken, sourceOf } from './adapter.ts';

@@ -1,6 +1,6 @@
 /** What the HTTP layer needs from the rest of the server. It knows no engine, queue or file: only these interfaces. */
 
-import type { AdapterStatus } from '../adapters/adapter-status.ts';
+import type { AdapterStatus } from '../adapters/store/adapter-status.ts';
 import type { AdapterReference, AdapterSource } from '../base/adapter-reference.ts';
 import type { Generator } from '../scheduler/request.ts';
 import type { Tokenizer } from '../text/tokenizer.ts';

@@ -67,8 +67,8 @@ export const LORAX_FLAGS: Readonly<Record<string, LoraxFlag>> = {
   masterAddr: ignored('value', ONE_PROCESS),
   masterPort: ignored('value', ONE_PROCESS),
   weightsCacheOverride: refused('value', 'name the folder of the weights with --model-id'),
-  disableCustomKernels: ignored('switch', 'there are no CUDA kernels'),
-  cudaMemoryFraction: ignored('value', 'there is no GPU memory to divide'),
+  disableCustomKernels: ignored('switch', 'on a card there are no other kernels'),
+  cudaMemoryFraction: ignored('value', '--max-batch-total-tokens and --adapter-memory-fraction say what a card holds'),
   otlpEndpoint: ignored('value', 'this version exports no traces'),
   ngrok: refused('switch', NO_TUNNEL),
   ngrokAuthtoken: ignored('value', NO_TUNNEL),
@@ -77,7 +77,7 @@ export const LORAX_FLAGS: Readonly<Record<string, LoraxFlag>> = {
   downloadOnly: refused('switch', 'there is no command that only downloads; the first start does'),
   backend: ignored('value', 'its values name CUDA attention kernels'),
   embeddingDim: refused('value', 'embedding models are not served'),
-  disableSgmv: ignored('switch', 'there are no CUDA kernels'),
+  disableSgmv: ignored('switch', 'there is one way to multiply adapters on each device'),
   memoryWiggleRoom: ignored('value', 'the KV cache is sized before anything runs (--max-batch-total-tokens)'),
 };
 

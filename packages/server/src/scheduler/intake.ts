@@ -4,7 +4,7 @@
  */
 
 import { invalidField, LoraxError } from '../base/errors.ts';
-import type { AdapterLease } from '../adapters/adapter-lease.ts';
+import type { AdapterLease } from '../adapters/store/adapter-lease.ts';
 import type { Tokenizer } from '../text/tokenizer.ts';
 import type { AdapterChoice } from '../base/adapter-reference.ts';
 import { type PromptLimits, PromptReader } from './prompt-reader.ts';

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import fc from 'fast-check';
-import type { DraftHeads } from '../adapters/adapter-lease.ts';
+import type { DraftHeads } from '../adapters/store/adapter-lease.ts';
 import { GREEDY, type SamplingParams } from '../engine/sampling/params.ts';
 import { fakeHeads } from '../testing/fake-heads.ts';
 import { Random } from '../testing/random.ts';

@@ -1,6 +1,6 @@
 /** Which guesses a request gets: what its caller asks for, what its adapter brings, what the server has. */
 
-import type { DraftHeads } from '../adapters/adapter-lease.ts';
+import type { DraftHeads } from '../adapters/store/adapter-lease.ts';
 import type { AdapterChoice } from '../base/adapter-reference.ts';
 import { invalidField, LoraxError } from '../base/errors.ts';
 import { isSampling, type SamplingParams } from '../engine/sampling/params.ts';

@@ -3,12 +3,12 @@
  * Created as a whole, disposed as a whole; knows no routes.
  */
 
-import type { AdapterNotice, AdapterObserver, AdapterStore } from '../adapters/adapter-store.ts';
+import type { AdapterNotice, AdapterObserver, AdapterStore } from '../adapters/store/adapter-store.ts';
 import type { BaseMerge, MergedBase } from '../adapters/merged-base.ts';
-import type { ResidentAdapter } from '../adapters/residency-table.ts';
+import type { ResidentAdapter } from '../adapters/store/residency-table.ts';
 import type { Backend } from '../backend/backend.ts';
 import type { ServeOptions } from '../config/options.ts';
-import type { DraftHeads } from '../adapters/adapter-lease.ts';
+import type { DraftHeads } from '../adapters/store/adapter-lease.ts';
 import type { AdapterReference } from '../base/adapter-reference.ts';
 import { BaseModel } from '../engine/base-model.ts';
 import type { DraftingObserver } from '../engine/drafting/drafting-observer.ts';

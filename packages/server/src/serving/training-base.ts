@@ -2,7 +2,7 @@
 
 import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { AdapterLease } from '../adapters/adapter-lease.ts';
+import type { AdapterLease } from '../adapters/store/adapter-lease.ts';
 import type { AdapterReference } from '../base/adapter-reference.ts';
 import { present } from '../base/assert.ts';
 import { LoraxError } from '../base/errors.ts';

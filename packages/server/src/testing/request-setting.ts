@@ -7,7 +7,7 @@ import assert from 'node:assert/strict';
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import type { AdapterLoader } from '../adapters/adapter-loader.ts';
-import { AdapterStore } from '../adapters/adapter-store.ts';
+import { AdapterStore } from '../adapters/store/adapter-store.ts';
 import type { AdapterReference } from '../base/adapter-reference.ts';
 import { liveHandles } from '../base/handles.ts';
 import type { VerifiedDraft } from '../engine/drafting/drafting-observer.ts';

@@ -6,7 +6,7 @@ import type { TensorFile } from '../../weights/tensor-view.ts';
 import type { AdapterConfig, AdapterTarget, BatchType, MappedAdapter } from '../adapter-config.ts';
 import type { BaseCheck, NamedBase } from '../base-check.ts';
 import { joinReports } from '../load-report.ts';
-import type { LoraConfig } from '../lora-config.ts';
+import type { LoraConfig } from '../lora/lora-config.ts';
 import type { MedusaConfig } from './medusa-config.ts';
 import { isMedusaTensor } from './medusa-weights.ts';
 

@@ -7,7 +7,7 @@ import {
   type TensorFile,
   type TensorView,
 } from '../../weights/tensor-view.ts';
-import type { AdaptableModel } from '../lora-weights.ts';
+import type { AdaptableModel } from '../lora/lora-weights.ts';
 import type { AdapterSite } from '../site.ts';
 
 export interface ModelShape {

@@ -1,6 +1,6 @@
 /** Adapters that are nowhere but in this table: what the routes ask of them is kept, and each load waits for its hook. */
 
-import type { AdapterStatus } from '../../adapters/adapter-status.ts';
+import type { AdapterStatus } from '../../adapters/store/adapter-status.ts';
 import type { AdapterReference, AdapterSource } from '../../base/adapter-reference.ts';
 import { invalidField, LoraxError } from '../../base/errors.ts';
 import { untilAborted } from '../../base/until-aborted.ts';
