@@ -59,6 +59,16 @@ describe('Drafting', () => {
     assert.ok((await setting.speedUp(300)) > 2);
   });
 
+  it('finds out that steps without drafts were only disturbed when it learnt what they cost', async () => {
+    const stepMs = (rowCount: number): number => 10 + 6 * rowCount;
+    const disturbed = (rowCount: number): number => (rowCount === 1 ? 3 : 1) * stepMs(rowCount);
+    const setting = new DraftingSetting({ ...MACHINE, chance: () => 0.4, stepMs: disturbed });
+    await setting.speedUp(100);
+    setting.machine = { ...setting.machine, stepMs };
+    await setting.speedUp(300);
+    assert.ok((await setting.speedUp(400)) > 0.97);
+  });
+
   it('asks the heads in pauses of steps, however many sequences there are', async () => {
     const runs = async (sequenceCount: number): Promise<number> => {
       const setting = new DraftingSetting({ ...MACHINE, sequenceCount, chance: () => 0, headMs: () => 5 });

@@ -22,6 +22,9 @@ const MAX_KEYS = 1024;
 const SHORTEST_PAUSE = 16;
 const LONGEST_PAUSE = 512;
 
+/** Steps with drafts after which one goes without, or nobody would know any more what drafting saves. */
+const LONGEST_RUN = 64;
+
 export interface DraftingOptions {
   /** Most guesses per place, where a tree pays; with 1 all drafts are chains. */
   readonly candidates: number;
@@ -73,6 +76,7 @@ export class Drafting {
    * the same step count against the limit only: what they cost is due in any case.
    */
   propose(drafters: readonly SequenceDrafter[], step: StepSize, promptRows: number): void {
+    if (this.#stepCost.isOlder(step.rowCount, LONGEST_RUN)) return;
     for (const drafter of drafters) drafter.look();
     const rooms = drafters.map((drafter) => ({
       tree: new DraftTree(drafter.guesses, this.#experience(drafter).acceptance),

@@ -1,7 +1,8 @@
 /** What a step costs by its number of rows, learnt from the steps there were. Knows nothing about guesses. */
 
-/** Weight of the newest observation. */
-const RATE = 0.1;
+/** Weight of the newest observation, where it is slower and where it is faster: other work only ever adds to a step. */
+const SLOWER_RATE = 0.1;
+const FASTER_RATE = 0.5;
 /** A step that took so many times what was expected was disturbed: it counts as no more than this. */
 const MOST_SURPRISE = 2;
 /** The first step of a size may be slow for what it sets up: the faster one of so many is taken. */
@@ -40,6 +41,12 @@ export class StepCost {
     this.#curve = undefined;
   }
 
+  /** Whether the last step of about this size was so many steps ago, if there was one. */
+  isOlder(rowCount: number, age: number): boolean {
+    const seen = this.#seen.get(bucketOf(rowCount));
+    return seen !== undefined && this.#stepCount - seen.step >= age;
+  }
+
   /** In milliseconds; undefined while too few steps were seen. More rows never cost less. */
   estimate(rowCount: number): number | undefined {
     const curve = (this.#curve ??= this.#makeCurve());
@@ -68,7 +75,8 @@ export class StepCost {
 function blend(known: Seen, ms: number): number {
   if (known.count < FIRST_STEPS) return Math.min(known.ms, ms);
   if (ms * MOST_SURPRISE < known.ms) return ms;
-  return known.ms + RATE * (Math.min(ms, known.ms * MOST_SURPRISE) - known.ms);
+  const rate = ms < known.ms ? FASTER_RATE : SLOWER_RATE;
+  return known.ms + rate * (Math.min(ms, known.ms * MOST_SURPRISE) - known.ms);
 }
 
 function bucketOf(rowCount: number): number {
