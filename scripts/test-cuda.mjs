@@ -5,24 +5,24 @@
  * usage: node scripts/test-cuda.mjs [DIR of reference vectors]
  */
 import { spawnSync } from 'node:child_process';
+import { readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 const DIST = new URL('../packages/server/dist/', import.meta.url);
 const at = (path) => fileURLToPath(new URL(path, DIST));
 
-/** Tests whose settings compute, and which ask nothing of the CPU's memory. */
-const TESTS = [
-  'backend/ggml/ggml-backend.test.js',
-  'adapters/weighted-results.test.js',
-  'adapters/adapter-results.test.js',
-  'adapters/adapter-stress.test.js',
-  'adapters/base-merge.test.js',
-  'adapters/merged-base.test.js',
-  'engine/runner.test.js',
-  'engine/drafting/drafting.test.js',
-  'scheduler/scheduler.test.js',
-  'scheduler/speculation.test.js',
-];
+/** Tests of these folders compute on whatever device their settings have; the rest ask nothing of a device, or ask for ggml. */
+const FOLDERS = ['adapters', 'engine', 'scheduler'];
+const USES_SETTING = /testing\/(drafting-|request-)?setting\.js/;
+
+const tests = FOLDERS.flatMap((folder) =>
+  readdirSync(at(folder), { recursive: true })
+    .filter((name) => name.endsWith('.test.js'))
+    .map((name) => join(at(folder), name))
+    .filter((path) => USES_SETTING.test(readFileSync(path, 'utf8'))),
+);
+tests.push(at('backend/ggml/ggml-backend.test.js'));
 
 const { findDevice } = await import(new URL('serving/backend.js', DIST));
 try {
@@ -35,7 +35,7 @@ try {
 const vectors = process.argv.slice(2);
 const runs = [
   [at('conformance/main.js'), ...vectors, '--device', 'cuda'],
-  ['--test', '--enable-source-maps', '--import', new URL('testing/on-cuda.js', DIST).href, ...TESTS.map(at)],
+  ['--test', '--enable-source-maps', '--import', new URL('testing/on-cuda.js', DIST).href, ...tests],
 ];
 const failed = runs.filter((args) => spawnSync(process.execPath, args, { stdio: 'inherit' }).status !== 0);
 process.exit(failed.length === 0 ? 0 : 1);
