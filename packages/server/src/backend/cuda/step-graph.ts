@@ -1,6 +1,7 @@
 /** The seam's operations over the rows of one step, written down as a program. Knows the step's layout; knows no model. */
 
 import type { AttentionShape, EmbeddingTable, Graph, Projection, Rotary, Value, Weight } from '../backend.ts';
+import { assert } from '../../base/assert.ts';
 import { ELEMENT_TYPE } from './element-types.ts';
 import { perRow } from './kernels.ts';
 import type { CudaKvStore } from './kv-store.ts';
@@ -13,6 +14,9 @@ import type { CudaWeight } from './weights.ts';
 
 /** Eight warps, as the kernel divides its work. */
 const ATTENTION_THREADS = 256;
+
+/** As many numbers as a warp of the kernel holds; no served family has larger heads. */
+const LARGEST_HEAD = 256;
 
 interface VisibleSlabs {
   readonly rows: Slab;
@@ -77,6 +81,7 @@ export class StepGraph implements Graph {
   attention(q: Value, k: Value, v: Value, shape: AttentionShape): Value {
     const { program } = this.#device;
     const { headCount, kvHeadCount, headDim, scale, layer, window } = shape;
+    assert(headDim <= LARGEST_HEAD, `heads of ${headDim} fit the attention kernel`);
     const { keys, values } = this.#kv;
     const store = [keys.layer(layer), keys.elementType, values.layer(layer), values.elementType] as const;
     program.launch(
