@@ -7,7 +7,7 @@ import { LoraxError } from '../base/errors.ts';
 import { clashOf } from './access-keys.ts';
 import { coresAllowed } from './cores.ts';
 import { cacheHome, hubCacheFolder, hubSettings } from './hub-settings.ts';
-import type { GivenOptions, ServeOptions } from './options.ts';
+import { OPTIONS, type GivenOptions, type ServeOptions } from './options.ts';
 import { pbaseSettings } from './pbase-settings.ts';
 import { s3Settings } from './s3-settings.ts';
 
@@ -38,8 +38,18 @@ export function deriveOptions(given: GivenOptions, env: Environment, needs: Need
     defaultAdapterSource: given.defaultAdapterSource ?? adapterSource,
     preloadedAdapterSource: given.preloadedAdapterSource ?? adapterSource,
     huggingfaceHubCache: given.huggingfaceHubCache ?? hubCacheFolder(env),
+    speculationMaxBatchSize: given.speculationMaxBatchSize ?? loraxMaxBatchSize(env),
     kernelCacheFolder: join(cacheHome(env), 'lorax', 'kernels'),
   });
+}
+
+/** LoRAX's launcher hands the option to its server under this name, and some set it directly. */
+function loraxMaxBatchSize(env: Environment): number | undefined {
+  const name = 'LORAX_SPECULATION_MAX_BATCH_SIZE';
+  if (!env[name]) return undefined;
+  const parsed = OPTIONS.speculationMaxBatchSize.schema.safeParse(env[name]);
+  if (parsed.success) return parsed.data;
+  throw new LoraxError('OPTION_INVALID', { option: `${name} (environment)`, reason: parsed.error.issues[0]!.message });
 }
 
 function checkModel({ modelId, revision, demo }: GivenOptions, needs: Needs): void {

@@ -186,7 +186,7 @@ export const OPTIONS = {
   },
   speculationMaxBatchSize: {
     ...integer(0, 65_536),
-    derived: 'from what steps turn out to cost',
+    derived: 'LORAX_SPECULATION_MAX_BATCH_SIZE, else from what steps turn out to cost',
     group: 'Drafting',
     help: 'Most rows of a step with drafts; drafts beyond are left out',
   },

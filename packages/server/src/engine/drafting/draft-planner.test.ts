@@ -86,8 +86,8 @@ describe('planDrafts', () => {
           return tokens / (step.cost.estimate(step.rowCount + count)! + step.overheadMs);
         };
         const best = Math.max(0, ...scores.map((_, i) => speed(i + 1)));
-        if (drafted === 0) assert.ok(best <= bare * 1.03 + 1e-9, 'drafting would have paid');
-        else assert.ok(speed(drafted) > bare * 1.03 - 1e-9 && speed(drafted) >= best - 1e-9);
+        if (drafted === 0) assert.ok(best <= bare * 1.1 + 1e-9, 'drafting would have paid');
+        else assert.ok(speed(drafted) > bare * 1.1 - 1e-9 && speed(drafted) >= best - 1e-9);
       }),
     );
   });

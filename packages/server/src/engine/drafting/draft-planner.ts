@@ -7,7 +7,7 @@ import type { DraftTree } from './draft-tree.ts';
 import type { StepCost } from './step-cost.ts';
 
 /** A draft has to promise so much more than it costs: learnt figures are never exact. */
-const LEAST_GAIN = 1.03;
+const LEAST_GAIN = 1.1;
 
 export interface DraftRoom {
   /** Grown while planning; its first tokens are the draft. */
