@@ -70,7 +70,13 @@ describe('with --adapter-api', () => {
     const all = await list(url);
     assert.deepEqual(
       all.map(({ id, state }) => `${id} ${state}`).toSorted(),
-      ['austen', 'carroll', 'doyle', 'melville', 'pirate', 'shakespeare', 'stoker'].map((id) => `${id} known`),
+      [
+        ...['austen', 'carroll', 'doyle', 'medusa-chat', 'medusa-v1', 'melville', 'pirate', 'pirate-medusa'],
+        ...['shakespeare', 'stoker'],
+      ]
+        .map((id) => `${id} known`)
+        .concat('medusa resident')
+        .toSorted(),
     );
     assert.deepEqual(await unload(url, 'doyle'), {
       id: 'doyle',
@@ -255,7 +261,7 @@ function pause(): Promise<void> {
 
 describe('--preloaded-adapter-ids', () => {
   test('are resident and pinned before the first request, and others are still loaded', async () => {
-    const args = [...QUIET_DEMO_ARGS, '--adapter-api', '--max-active-adapters', '3'];
+    const args = [...QUIET_DEMO_ARGS, '--adapter-api', '--max-active-adapters', '4'];
     const server = await LoraxServer.start([...args, '--preloaded-adapter-ids', 'pirate,austen']);
     try {
       const { url } = server;
@@ -263,9 +269,9 @@ describe('--preloaded-adapter-ids', () => {
         const all = (await list(url)).filter(({ state }) => state === 'resident');
         return all.map(({ id, pinned }) => `${id} ${pinned}`).toSorted();
       };
-      assert.deepEqual(await resident(), ['austen true', 'pirate true']);
+      assert.deepEqual(await resident(), ['austen true', 'medusa false', 'pirate true']);
       for (const id of ['doyle', 'carroll', 'stoker']) await textOf(url, { adapter_id: id });
-      assert.deepEqual(await resident(), ['austen true', 'pirate true', 'stoker false']);
+      assert.deepEqual(await resident(), ['austen true', 'medusa false', 'pirate true', 'stoker false']);
     } finally {
       await server.stop();
     }

@@ -67,12 +67,15 @@ async function answer(url: string, { path, body, isStream }: Ask): Promise<Answe
   return { content, logprobs };
 }
 
+/** How many tokens a draft spared follows from what steps cost at the moment; it is no part of an answer. */
+const OF_SPEED = new Set(['skipped', 'skipped_tokens']);
+
 /** Log-probabilities go to `logprobs`, the rest comes back. */
 function separate(value: unknown, logprobs: number[], isLogprob = false): unknown {
   if (typeof value === 'number' && isLogprob) return logprobs.push(value);
   if (Array.isArray(value)) return value.map((item) => separate(item, logprobs, isLogprob));
   if (typeof value !== 'object' || value === null) return value;
-  const entries = Object.entries(value);
+  const entries = Object.entries(value).filter(([key]) => !OF_SPEED.has(key));
   return Object.fromEntries(
     entries.map(([key, item]) => [key, separate(item, logprobs, isLogprob || /logprobs?$/.test(key))]),
   );

@@ -17,8 +17,11 @@ export const PROMPTS = [
   'It rained for three days. On the fourth day',
 ];
 
-/** Ids of all adapters that the server offers without being asked for one by name. */
+/** Draft heads that work as the default ones only. */
+const DEFAULT_ONLY = 'medusa-v1';
+
+/** Ids of all adapters that the server offers without being asked for one by name, and that a request may name. */
 export async function adapterIds(url: string): Promise<string[]> {
   const { data } = (await getJson(`${url}/v1/models`)) as { data: { id: string; parent: string | null }[] };
-  return data.filter(({ parent }) => parent !== null).map(({ id }) => id);
+  return data.flatMap(({ id, parent }) => (parent === null || id === DEFAULT_ONLY ? [] : [id]));
 }

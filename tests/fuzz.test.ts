@@ -91,7 +91,8 @@ function spliced(bytes: Buffer, { at, bytes: foreign }: { at: number; bytes: Uin
 
 test('500 mutated requests get no 5xx, and the server answers as before', async () => {
   const normal = { inputs: PROMPTS[0], parameters: { adapter_id: adapter, max_new_tokens: 8, details: true } };
-  const before = json(await post(`${server.url}/generate`, normal));
+  const answered = async () => json(await post(`${server.url}/generate`, normal))['generated_text'];
+  const before = await answered();
   const statuses = new Map<number, number>();
   const together = fc.array(MUTATED, { minLength: TOGETHER, maxLength: TOGETHER });
   const property = fc.asyncProperty(together, async (requests) => {
@@ -105,6 +106,6 @@ test('500 mutated requests get no 5xx, and the server answers as before', async 
   await fc.assert(property, { numRuns: REQUEST_COUNT / TOGETHER, endOnFailure: true });
   const kinds = [200, 400, 422].map((status) => (statuses.get(status) ?? 0) > 0);
   assert.deepEqual(kinds, [true, true, true], `of each kind there were some: ${JSON.stringify([...statuses])}`);
-  assert.deepEqual(json(await post(`${server.url}/generate`, normal)), before);
+  assert.equal(await answered(), before);
   assert.equal(server.stderr, '');
 });

@@ -168,7 +168,7 @@ describe('a server that drafts', () => {
       assert.equal(headless.status, 422);
       const { speculation } = (await (await fetch(`${server.url}/info`)).json()) as { speculation: object };
       const nothing = { default_heads: null, strict_heads: false, max_batch_size: null };
-      assert.deepEqual(speculation, { ...nothing, speculative_tokens: 0, candidates: 1 });
+      assert.deepEqual(speculation, { ...nothing, speculative_tokens: 0, candidates: 4 });
     });
   });
 
@@ -216,7 +216,7 @@ describe('a server with Medusa heads', () => {
         assert.match(adapter_generation, /^[0-9a-f]{8,}/);
         assert.deepEqual(speculation, {
           default_heads: { adapter_id: 'three', adapter_generation, head_count: 3, version: 2 },
-          ...{ strict_heads: true, speculative_tokens: 0, candidates: 1, max_batch_size: 9 },
+          ...{ strict_heads: true, speculative_tokens: 0, candidates: 4, max_batch_size: 9 },
         });
       },
     );

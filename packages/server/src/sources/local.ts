@@ -8,7 +8,7 @@ import { readdir, realpath, stat } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 
 import { LoraxError } from '../base/errors.ts';
-import { checkAdapterFolder } from './adapter-folder.ts';
+import { checkAdapterFolder, checkMedusaConfig } from './adapter-folder.ts';
 import { adapterIdFault, checkAdapterId } from './adapter-id.ts';
 import { errorCode, locate, partsInside } from './containment.ts';
 import { adapterFault, isReadable } from './repo-files.ts';
@@ -92,13 +92,17 @@ class LocalSource implements Source {
     return folders.map((entry) => entry.name).toSorted();
   }
 
-  /** By names alone; whether its files may be read is seen when somebody asks for it. */
+  /** By names, and by what tells draft heads from a whole model; the rest is seen when somebody asks for it. */
   async #holdsAdapter(id: string): Promise<boolean> {
     if (adapterIdFault(id) !== undefined) return false;
-    const config = await locate(this.#root, `${id}/adapter_config.json`);
     const folder = await locate(this.#root, id);
-    if (config.kind !== 'inside' || folder.kind !== 'inside') return false;
-    return adapterFault(await ifListable(readdir(folder.path))) === undefined;
+    if (folder.kind !== 'inside') return false;
+    const names = await ifListable(readdir(folder.path));
+    if (adapterFault(names) !== undefined) return false;
+    const isLora = names.includes('adapter_config.json');
+    const config = await locate(this.#root, `${id}/${isLora ? 'adapter_config.json' : 'config.json'}`);
+    if (config.kind !== 'inside') return false;
+    return isLora || (await isMedusa(config.path, id));
   }
 }
 
@@ -146,4 +150,13 @@ function asAdapterError(error: unknown, adapterId: string): unknown {
 
 function forbidden(adapterId: string): LoraxError {
   return new LoraxError('ADAPTER_FORBIDDEN', { adapterId });
+}
+
+async function isMedusa(configPath: string, adapterId: string): Promise<boolean> {
+  try {
+    await checkMedusaConfig(configPath, adapterId);
+    return true;
+  } catch {
+    return false;
+  }
 }

@@ -60,8 +60,8 @@ export class AddedTokenFinder {
       }
       const { token, stop } = match;
       if (!token.single_word || standsAlone(text, index, stop)) {
-        const start = token.lstrip ? Math.max(done, text.slice(0, index).trimEnd().length) : index;
-        const end = token.rstrip ? text.length - text.slice(stop).trimStart().length : stop;
+        const start = token.lstrip ? Math.max(done, spaceBefore(text, index)) : index;
+        const end = token.rstrip ? spaceAfter(text, stop) : stop;
         if (start > done) sections.push({ start: done, stop: start, token: undefined });
         sections.push({ start, stop: end, token });
         done = end;
@@ -87,4 +87,21 @@ function standsAlone(text: string, start: number, stop: number): boolean {
   return (
     !ENDS_IN_WORD.test(text.slice(Math.max(0, start - 2), start)) && !STARTS_WITH_WORD.test(text.slice(stop, stop + 2))
   );
+}
+
+/** Unicode's white space, which JavaScript's own trimming differs from: it takes U+FEFF and leaves U+0085. */
+const WHITE_SPACE = /^\p{White_Space}$/u;
+
+/** Where the white space begins that ends at `index`. */
+function spaceBefore(text: string, index: number): number {
+  let start = index;
+  while (start > 0 && WHITE_SPACE.test(text[start - 1]!)) start--;
+  return start;
+}
+
+/** Where the white space ends that begins at `index`. */
+function spaceAfter(text: string, index: number): number {
+  let end = index;
+  while (end < text.length && WHITE_SPACE.test(text[end]!)) end++;
+  return end;
 }
