@@ -46,6 +46,17 @@ show what an adapter does. The base is `lorax-demo/base`; each adapter names it 
 All were trained with PEFT and stored in bfloat16, except `doyle`, which keeps its magnitudes' precision in float32.
 `scale` is what multiplies BA.
 
+## Draft heads
+
+| folder | heads | learnt from |
+| --- | --- | --- |
+| `medusa` | 4, version 2; `--demo` uses them | what the base writes |
+| `medusa-v1` | 2, version 1 | what the base writes |
+| `medusa-chat` | 4, version 2 | what the base answers in chats |
+| `pirate-medusa` | `pirate` and 4 of version 2 in one folder | what `pirate` writes |
+
+They were trained by `lorax train medusa`; each folder's card has the settings and how well each head guesses.
+
 ## Perplexity
 
 Per token, on the last part of each author's works, which neither training nor the choice of a checkpoint has seen: 2% of each

@@ -51,6 +51,11 @@ export class MedusaConfig implements AdapterConfig {
     throw adapterInvalid(adapterId, `config.json: \`${shown(issue!.path.join('.'))}\` ${issue!.message}`);
   }
 
+  /** LoRAX's name for how many tokens the heads guess ahead. */
+  get speculativeTokens(): number {
+    return this.headCount;
+  }
+
   getBatchTypes(): readonly BatchType[] {
     return ['medusa'];
   }
