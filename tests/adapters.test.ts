@@ -269,9 +269,9 @@ describe('--preloaded-adapter-ids', () => {
         const all = (await list(url)).filter(({ state }) => state === 'resident');
         return all.map(({ id, pinned }) => `${id} ${pinned}`).toSorted();
       };
-      assert.deepEqual(await resident(), ['austen true', 'medusa false', 'pirate true']);
+      assert.deepEqual(await resident(), ['austen true', 'medusa true', 'pirate true']);
       for (const id of ['doyle', 'carroll', 'stoker']) await textOf(url, { adapter_id: id });
-      assert.deepEqual(await resident(), ['austen true', 'medusa false', 'pirate true', 'stoker false']);
+      assert.deepEqual(await resident(), ['austen true', 'medusa true', 'pirate true', 'stoker false']);
     } finally {
       await server.stop();
     }

@@ -125,6 +125,11 @@ export class MergedBase implements Omit<AdapterStore, 'checkIntegrity'> {
     return this.#isIt({ id, source: source ?? this.#record.source }) ? this.status : undefined;
   }
 
+  /** It stays in any case. */
+  keep(reference: AdapterReference): Promise<AdapterLease> {
+    return this.acquire(reference);
+  }
+
   async load({ reference, name }: Pick<LoadOptions, 'reference' | 'name'>): Promise<AdapterStatus> {
     this.#check(reference);
     if (name !== undefined) throw this.#refusal('name', 'cannot be given');

@@ -157,7 +157,7 @@ interface DefaultAdapter {
 async function openDefaultAdapter(adapters: Engine['adapters'], parts: EngineParts): Promise<DefaultAdapter> {
   const reference = defaultAdapter(parts.options);
   if (reference === undefined) return { adapter: undefined, heads: undefined, release: () => undefined };
-  const lease = await adapters.acquire(reference, parts.signal);
+  const lease = await adapters.keep(reference, parts.signal);
   const { batchTypes, heads } = lease;
   return { adapter: batchTypes.includes('lora') ? reference : undefined, heads, release: () => lease.release() };
 }

@@ -346,3 +346,20 @@ describe('the budget of the device', () => {
     assert.deepEqual([setting.backend.loadCount, readCount], [4, 2]);
   });
 });
+
+describe('what the server itself needs', () => {
+  it('is pinned, and unloaded only once it is let go', async (t) => {
+    const setting = await open(t);
+    const reference = setting.adapter(OPTIONS);
+    const lease = await setting.adapters.keep(reference, never);
+    assert.equal(setting.adapters.find(reference.id)?.isPinned, true);
+    await assert.rejects(setting.adapters.unload(reference.id, undefined, never), {
+      code: 'VALIDATION',
+      message: /`id` is the default adapter/,
+    });
+    assert.equal(setting.adapters.find(reference.id)?.state, 'resident');
+    lease.release();
+    const { freed } = await setting.adapters.unload(reference.id, undefined, never);
+    assert.ok(freed.device > 0);
+  });
+});

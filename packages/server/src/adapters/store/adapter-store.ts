@@ -5,7 +5,7 @@
 
 import type { AdapterChoice, AdapterReference, AdapterSource, MergedReference } from '../../base/adapter-reference.ts';
 import { present } from '../../base/assert.ts';
-import { LoraxError } from '../../base/errors.ts';
+import { invalidField, LoraxError } from '../../base/errors.ts';
 import { mapLimited } from '../../sources/limited.ts';
 import { AdapterCatalog, type AdapterRecord } from './adapter-catalog.ts';
 import { AdapterFailures } from './adapter-failures.ts';
@@ -83,6 +83,8 @@ export class AdapterStore {
   readonly #preparation: AdapterPreparation;
   readonly #merges: AdapterMerges;
   readonly #names = new AdapterNames();
+  /** Generations that the server itself needs. */
+  readonly #kept = new Set<string>();
   readonly #pins: AdapterPins;
 
   constructor(options: AdapterStoreOptions) {
@@ -139,6 +141,18 @@ export class AdapterStore {
     for (const adapter of adapters) this.#catalog.found(adapter);
   }
 
+  /** Resident, pinned and never unloaded for as long as the lease is held. */
+  async keep(reference: AdapterReference, signal: AbortSignal): Promise<AdapterLease> {
+    await this.load({ reference, pin: true }, signal);
+    const lease = await this.acquire(reference, signal);
+    this.#kept.add(lease.generation);
+    const release = (): void => {
+      this.#kept.delete(lease.generation);
+      lease.release();
+    };
+    return { ...lease, release };
+  }
+
   statuses(): AdapterStatus[] {
     return this.#catalog.records.map((record) => this.#status(record));
   }
@@ -181,6 +195,9 @@ export class AdapterStore {
       return { freed };
     }
     const records = this.#catalog.allOf(adapter);
+    if (records.some(({ generation }) => generation !== undefined && this.#kept.has(generation))) {
+      throw invalidField('id', 'is the default adapter of this server, which stays');
+    }
     for (const generation of new Set(records.flatMap((each) => each.generation ?? []))) {
       if (this.#pins.isPinnedByOthers(generation, adapter)) continue;
       const whenGone = (): void => void (freed.host += this.#hostCache.delete(generation));
