@@ -79,6 +79,8 @@ export class StepRecorder implements EngineObserver {
 
   onStepFailure(): void {}
 
+  onDraftFailure(): void {}
+
   onAdapterLoadFailed(): void {}
 
   onAdapterEvicted(): void {}

@@ -110,6 +110,7 @@ const SILENT: EngineObserver = {
   onAdmit: () => undefined,
   onStep: () => undefined,
   onStepFailure: () => undefined,
+  onDraftFailure: () => undefined,
   onVerified: () => undefined,
   onGuessed: () => undefined,
   onAdapterLoaded: () => undefined,

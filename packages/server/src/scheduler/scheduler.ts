@@ -26,6 +26,8 @@ export interface SchedulerObserver {
   onAdmit(admittedCount: number): void;
   onStep(step: StepReport): void;
   onStepFailure(method: StepMethod): void;
+  /** Draft heads failed: their guesses are lost, and nothing else. */
+  onDraftFailure(error: unknown): void;
 }
 
 export type StepMethod = 'prefill' | 'decode';
@@ -180,7 +182,7 @@ export class Scheduler {
 
   /** Learns from the step, and lets the heads of those that go on guess what comes next. */
   async #draft(shares: readonly StepShare[], advances: StepResult['advances']): Promise<void> {
-    const { drafting } = this.#parts;
+    const { drafting, observer } = this.#parts;
     const drafters = this.#drafters();
     const advanced = shares.flatMap(({ sequence }, segment) => {
       const advance = advances[segment]!;
@@ -191,7 +193,11 @@ export class Scheduler {
     drafting.learn(advanced);
     const decoding = new Set(this.#running.flatMap((running) => (isDecoding(running) ? [running.sequence] : [])));
     const goingOn = advanced.filter(({ drafter }) => decoding.has(drafter.sequence));
-    await drafting.guess(goingOn, { rowCount: decoding.size, tokenCount: decoding.size });
+    try {
+      await drafting.guess(goingOn, { rowCount: decoding.size, tokenCount: decoding.size });
+    } catch (error) {
+      observer.onDraftFailure(error);
+    }
   }
 
   #drafters(): ReadonlyMap<Sequence, SequenceDrafter> {

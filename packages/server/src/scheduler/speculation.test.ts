@@ -95,6 +95,22 @@ describe('drafting by looking back', () => {
   });
 });
 
+describe('draft heads that fail', () => {
+  it('cost their guesses and nothing else', async (t) => {
+    const setting = await RequestSetting.open({ heads: headsOf('broken', 3) });
+    t.after(() => setting.dispose());
+    setting.backend.beforeDraft = () => {
+      throw new Error('no draft today');
+    };
+    const request = { prompt: { tokens: [84, 104, 101] }, maxNewTokens: 40, ignoreEos: true };
+    const drafted = await setting.answer(request);
+    const plain = await setting.answer({ ...request, speculation: { mode: 'off', tokens: undefined } });
+    assert.deepEqual(comparable(drafted), comparable(plain));
+    assert.ok(setting.failedDrafts.length > 0, 'the heads were asked');
+    assert.deepEqual(setting.failedSteps, []);
+  });
+});
+
 describe('chooseDrafting', () => {
   const request = { sampling: GREEDY, adapter: undefined, adapterGeneration: undefined, heads: undefined };
   const choose = (speculation: SpeculationParams | undefined, ngramTokens: number) =>

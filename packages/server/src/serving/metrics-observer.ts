@@ -21,6 +21,7 @@ export function metricsObserver(metrics: Metrics, log: Logger): EngineObserver {
       metrics.batchInferenceSuccess.inc({ method });
       metrics.batchInferenceDuration.observe({ method }, totalMs / MS_PER_SECOND);
     },
+    onDraftFailure: (error) => log.error({ err: error }, 'draft heads failed'),
     onStepFailure: (method) => {
       metrics.batchInferenceCount.inc({ method });
       metrics.batchInferenceFailure.inc({ method });

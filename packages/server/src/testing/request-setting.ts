@@ -7,6 +7,7 @@ import assert from 'node:assert/strict';
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import type { AdapterLoader } from '../adapters/adapter-loader.ts';
+import type { DraftHeads } from '../adapters/store/adapter-lease.ts';
 import { AdapterStore } from '../adapters/store/adapter-store.ts';
 import type { AdapterReference } from '../base/adapter-reference.ts';
 import { liveHandles } from '../base/handles.ts';
@@ -41,6 +42,8 @@ export interface RequestSettingOptions extends Omit<SettingOptions, 'wrap'> {
   readonly hostCacheBytes?: number;
   /** Tokens guessed by looking back; none unless told. */
   readonly ngramTokens?: number;
+  /** Draft heads for requests whose adapter brings none. */
+  readonly heads?: DraftHeads;
   /** Stands between the engine and the tokenizer. */
   readonly wrapTokenizer?: (tokenizer: Tokenizer) => Tokenizer;
 }
@@ -72,6 +75,7 @@ export class RequestSetting {
   readonly reports: StepReport[] = [];
   readonly verified: VerifiedDraft[] = [];
   readonly failedSteps: StepMethod[] = [];
+  readonly failedDrafts: unknown[] = [];
   readonly loadedMs: number[] = [];
   /** Decides who may use an adapter: throws for the others. */
   beforeCheck: (reference: AdapterReference) => Promise<void> | void = () => undefined;
@@ -136,6 +140,7 @@ export class RequestSetting {
           engine.kv.checkIntegrity();
         },
         onStepFailure: (method) => this.failedSteps.push(method),
+        onDraftFailure: (error) => this.failedDrafts.push(error),
       },
     });
     this.intake = new Intake({
@@ -143,7 +148,7 @@ export class RequestSetting {
       tokenizer,
       eosTokenIds: new Set([EOS]),
       scheduler: this.scheduler,
-      speculation: { heads: undefined, ngramTokens: options.ngramTokens ?? 0, strictHeads: false },
+      speculation: { heads: options.heads, ngramTokens: options.ngramTokens ?? 0, strictHeads: false },
       adapters: this.adapters,
     });
   }

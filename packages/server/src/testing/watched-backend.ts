@@ -25,6 +25,8 @@ export class WatchedBackend implements Backend {
   beforeStep: (segments: readonly StepSegment[]) => Promise<void> | void = () => undefined;
   /** The token that follows a segment's last one; NaN spoils its rows, undefined leaves them to the model. */
   nextToken: (segment: StepSegment) => number | undefined = () => undefined;
+  /** Runs before each draft, which fails where it throws. */
+  beforeDraft: () => void = () => undefined;
   /** Runs before each load of an adapter. */
   beforeLoad: () => Promise<void> | void = () => undefined;
   readonly steps: (readonly StepSegment[])[] = [];
@@ -72,7 +74,8 @@ export class WatchedBackend implements Backend {
     };
   }
 
-  runDraft(forward: DraftForward, rows: readonly DraftRow[]): Promise<DraftOutput> {
+  async runDraft(forward: DraftForward, rows: readonly DraftRow[]): Promise<DraftOutput> {
+    this.beforeDraft();
     return this.#inner.runDraft(forward, rows);
   }
 
