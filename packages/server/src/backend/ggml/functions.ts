@@ -31,6 +31,8 @@ const PROTOTYPES = {
   view2d: 'void *ggml_view_2d(void *ctx, void *a, int64 ne0, int64 ne1, size_t nb1, size_t offset)',
   view3d:
     'void *ggml_view_3d(void *ctx, void *a, int64 ne0, int64 ne1, int64 ne2, size_t nb1, size_t nb2, size_t offset)',
+  view4d:
+    'void *ggml_view_4d(void *ctx, void *a, int64 ne0, int64 ne1, int64 ne2, int64 ne3, size_t nb1, size_t nb2, size_t nb3, size_t offset)',
   reshape2d: 'void *ggml_reshape_2d(void *ctx, void *a, int64 ne0, int64 ne1)',
   reshape3d: 'void *ggml_reshape_3d(void *ctx, void *a, int64 ne0, int64 ne1, int64 ne2)',
   permute: 'void *ggml_permute(void *ctx, void *a, int axis0, int axis1, int axis2, int axis3)',
@@ -63,6 +65,7 @@ const PROTOTYPES = {
   flashAttention:
     'void *ggml_flash_attn_ext(void *ctx, void *q, void *k, void *v, void *mask, float scale, float max_bias, float logit_softcap)',
   softMax: 'void *ggml_soft_max(void *ctx, void *a)',
+  softMaxExt: 'void *ggml_soft_max_ext(void *ctx, void *a, void *mask, float scale, float max_bias)',
   argmax: 'void *ggml_argmax(void *ctx, void *a)',
   topK: 'void *ggml_top_k(void *ctx, void *a, int k)',
   setParam: 'void ggml_set_param(void *tensor)',

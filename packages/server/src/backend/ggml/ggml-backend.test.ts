@@ -158,9 +158,10 @@ async function runTogether(
 }
 
 describe('a sliding window', () => {
-  for (const window of [1, 3, 8]) {
-    it(`of ${window} is what the reference sees, whole and in chunks`, async () => {
-      const model = makeTinyModel({ model_type: 'mistral', sliding_window: window });
+  const sizes = [1, 3, 8].flatMap((window) => [8, 64].map((headDim) => ({ window, headDim })));
+  for (const { window, headDim } of sizes) {
+    it(`of ${window} is what the reference sees, whole and in chunks, with heads of ${headDim}`, async () => {
+      const model = makeTinyModel({ model_type: 'mistral', sliding_window: window, head_dim: headDim });
       const setting = await Setting.open({ model });
       const tokens = new Random(window).integers(20, 264);
       const expected = referenceLogits(model.config, model.weights, tokens, window);
@@ -182,11 +183,36 @@ describe('a sliding window', () => {
   }
 });
 
+describe('the cells beyond a sequence', () => {
+  for (const headDim of [8, 64]) {
+    it(`change nothing, whatever they hold, with heads of ${headDim}`, async () => {
+      const cellCount = 40;
+      const model = makeTinyModel({ head_dim: headDim });
+      const poison = model.config.vocab_size - 1;
+      model.weights.get('model.embed_tokens.weight')!.values.fill(NaN, poison * model.config.hidden_size);
+      const setting = await Setting.open({ cellCount, model });
+      try {
+        const tokens = new Random(8).integers(cellCount, poison);
+        const expected = await setting.logitsOf(tokens);
+        await setting.logitsOf(tokens.map(() => poison));
+        for (let end = 1; end <= cellCount; end++) {
+          const segment = { tokens: tokens.slice(end - 1, end), position: end - 1, firstCell: 0, outputCount: 1 };
+          const [logits] = await setting.step([{ ...segment, adapters: [] }]);
+          assertClose(logits!, expected.slice(end - 1, end), TOLERANCE, `after ${end} tokens`);
+        }
+      } finally {
+        setting.dispose();
+      }
+    });
+  }
+});
+
 describe('families', () => {
   const FAMILIES = {
     qwen2: { model_type: 'qwen2', tie_word_embeddings: true },
     qwen3: { model_type: 'qwen3', num_key_value_heads: 1 },
     'grouped heads': { model_type: 'llama', num_attention_heads: 6, num_key_value_heads: 2, head_dim: 4 },
+    'wide heads': { model_type: 'llama', head_dim: 64 },
   };
   for (const [name, config] of Object.entries(FAMILIES)) {
     it(`${name} equals the reference`, async () => {

@@ -14,6 +14,12 @@ export interface KvTensors {
   readonly elementBytes: number;
 }
 
+/**
+ * Products with keys are fastest over multiples of so many cells; what they give beyond those that a sequence sees is not
+ * looked at. The store has as many more at its end.
+ */
+export const CELL_PADDING = 16;
+
 export class GgmlKvStore implements KvStore {
   readonly shape: KvShape;
   readonly byteLength: number;
@@ -49,7 +55,8 @@ export class GgmlKvStore implements KvStore {
 
   #declare(dtype: KvDtype): KvTensors {
     const { layerCount, width, cellCount } = this.shape;
-    const layers = Array.from({ length: layerCount }, () => this.#context.matrix(GGML_TYPE[dtype], width, cellCount));
+    const length = cellCount + CELL_PADDING;
+    const layers = Array.from({ length: layerCount }, () => this.#context.matrix(GGML_TYPE[dtype], width, length));
     return { layers, dtype, elementBytes: DTYPE_BYTES[dtype] };
   }
 }
