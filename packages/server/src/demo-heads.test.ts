@@ -210,7 +210,8 @@ async function openHeads(modelFolder: string, headsFolder: string) {
       tokens.push((await step(tokens.slice(computed), computed, 1)).best(0, 0).id);
     }
     await step(tokens, 0, tokens.length);
-    const rows = tokens.map((_, output) => ({ heads: loaded.heads!, segment: 0, output, adapters: [] }));
+    const heads = loaded.heads!;
+    const rows = tokens.map((_, output) => ({ heads, headCount: heads.headCount, segment: 0, output, adapters: [] }));
     const guesses = await new BatchMedusaWeights(rows).guess(backend, model.decoder, 4);
     return { promptLen, tokens, guesses };
   };

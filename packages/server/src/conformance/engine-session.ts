@@ -11,7 +11,7 @@ import type { Backend } from '../backend/backend.ts';
 import { present } from '../base/assert.ts';
 import type { StepSegment } from '../backend/step.ts';
 import { BaseModel } from '../engine/base-model.ts';
-import { BatchMedusaWeights } from '../engine/drafting/batch-medusa-weights.ts';
+import { BatchMedusaWeights, type HeadRow } from '../engine/drafting/batch-medusa-weights.ts';
 import type { MedusaModel } from '../layers/medusa/medusa-model.ts';
 import { openBackend, type ChosenDevice } from '../serving/backend.ts';
 import { kvShape, kvTypes } from '../serving/limits.ts';
@@ -60,7 +60,13 @@ export class EngineSession {
 
   static async open(options: SessionOptions): Promise<EngineSession> {
     const { modelId, folder, precision, threads, device } = options;
-    const settings = { threads, precision: 'high', ggmlPath: undefined, kernelCacheFolder: KERNEL_CACHE } as const;
+    const settings = {
+      threads,
+      precision: 'high',
+      draftPrecision: 'high',
+      ggmlPath: undefined,
+      kernelCacheFolder: KERNEL_CACHE,
+    } as const;
     const backend = openBackend(device, settings);
     try {
       const { dtype } = precision;
@@ -110,7 +116,11 @@ export class EngineSession {
   }
 
   /** One step of whole prompts, then a draft from every row of a segment by the heads at its place. */
-  async guess(segments: readonly StepSegment[], heads: readonly MedusaModel[]): Promise<GuessedSegment[]> {
+  async guess(segments: readonly StepSegment[], models: readonly MedusaModel[]): Promise<GuessedSegment[]> {
+    const headsOf = (segment: number): Pick<HeadRow, 'heads' | 'headCount'> => {
+      const heads = models[segment]!;
+      return { heads, headCount: heads.headCount };
+    };
     const { decoder } = this.#model.description;
     const cellCount = segments.reduce((sum, { tokens }) => sum + tokens.length, 0);
     const kv = this.#backend.createKvStore(kvShape(decoder, kvTypes(this.#precision.dtype, 'high'), cellCount));
@@ -119,7 +129,7 @@ export class EngineSession {
       const output = await this.#backend.runStep(this.#model.decoder, kv, segments, options);
       const logits = segments.map(({ tokens }, segment) => tokens.map((_, row) => output.logits(segment, row).slice()));
       const rows = segments.flatMap(({ tokens, adapters }, segment) =>
-        tokens.map((_, row) => ({ heads: heads[segment]!, segment, output: row, adapters })),
+        tokens.map((_, row) => ({ ...headsOf(segment), segment, output: row, adapters })),
       );
       const guesses = await new BatchMedusaWeights(rows).logits(this.#backend, this.#model.decoder);
       return logits.map((of, segment) => ({

@@ -18,6 +18,8 @@ export interface ChosenDevice {
 export interface BackendOptions {
   readonly threads: number;
   readonly precision: MatmulPrecision;
+  /** Of draft heads, which no answer depends on; as fast as can be unless told. */
+  readonly draftPrecision?: MatmulPrecision;
   readonly ggmlPath: string | undefined;
   /** Where compiled kernels are kept. */
   readonly kernelCacheFolder: string;
@@ -36,9 +38,9 @@ export function findDevice(name: DeviceName): ChosenDevice {
 }
 
 export function openBackend({ cuda }: ChosenDevice, options: BackendOptions): Backend {
-  const { threads, precision, ggmlPath, kernelCacheFolder } = options;
+  const { threads, precision, draftPrecision = 'medium', ggmlPath, kernelCacheFolder } = options;
   return cuda === undefined
-    ? new GgmlBackend({ path: ggmlPath, threads, precision })
+    ? new GgmlBackend({ path: ggmlPath, threads, precision, draftPrecision })
     : new CudaBackend({ device: cuda, precision, cacheFolder: kernelCacheFolder });
 }
 

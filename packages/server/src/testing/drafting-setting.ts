@@ -5,6 +5,7 @@
 
 import type { MedusaModel } from '../layers/medusa/medusa-model.ts';
 import type { DraftRow, StepOutput } from '../backend/step.ts';
+import type { HeadRow } from '../engine/drafting/batch-medusa-weights.ts';
 import { Drafting, type AdvancedSequence } from '../engine/drafting/drafting.ts';
 import { SequenceDrafter } from '../engine/drafting/sequence-drafter.ts';
 import { GREEDY } from '../engine/sampling/params.ts';
@@ -50,7 +51,9 @@ export class DraftingSetting {
     const backend = new LabelledDrafts((label) => this.#scores(label));
     const timed = {
       runDraft: (...args: Parameters<LabelledDrafts['runDraft']>) => {
-        this.nowMs += this.machine.headMs(args[1].length * machine.heads.headCount);
+        this.nowMs += this.machine.headMs(
+          (args[1] as readonly HeadRow[]).reduce((sum, { headCount }) => sum + headCount, 0),
+        );
         return backend.runDraft(...args);
       },
     };

@@ -40,6 +40,8 @@ export interface GgmlOptions {
   readonly path: string | undefined;
   readonly threads: number;
   readonly precision: MatmulPrecision;
+  /** Of drafts; as of steps unless told. */
+  readonly draftPrecision?: MatmulPrecision;
 }
 
 export class GgmlBackend implements Backend {
@@ -59,7 +61,7 @@ export class GgmlBackend implements Backend {
   #lastStep: GgmlStepOutput | undefined;
   #isComputing = false;
 
-  constructor({ path, threads, precision }: GgmlOptions) {
+  constructor({ path, threads, precision, draftPrecision = precision }: GgmlOptions) {
     const { ggml, version, variant, cpuDevice } = loadGgml(path);
     this.#ggml = ggml;
     const setThreads = bindSetThreads(ggml, ggml.deviceRegistry(cpuDevice));
@@ -73,7 +75,7 @@ export class GgmlBackend implements Backend {
     this.#rotaryTables = new RotaryTables(ggml, this.#bufferType);
     const device = { ggml, backend: this.#backend, bufferType: this.#bufferType, precision };
     this.#graph = new DeviceGraph(device);
-    this.#drafts = new Drafts(device);
+    this.#drafts = new Drafts({ ...device, precision: draftPrecision });
     this.description = { library: `ggml ${version}`, device: `CPU (${variant ?? 'variant unknown'})`, threads };
   }
 

@@ -3,7 +3,7 @@ import { describe, it } from 'node:test';
 import fc from 'fast-check';
 import { fakeHeads } from '../../testing/fake-heads.ts';
 import { type Label, LabelledDrafts } from '../../testing/labelled-drafts.ts';
-import { BatchMedusaWeights, topTokens } from './batch-medusa-weights.ts';
+import { BatchMedusaWeights, type HeadRow, topTokens } from './batch-medusa-weights.ts';
 
 const VOCAB_SIZE = 97;
 
@@ -20,7 +20,18 @@ const drafts = () =>
   });
 
 const MODELS = [fakeHeads(3), fakeHeads(2, 1), fakeHeads(5), fakeHeads(4, 1), fakeHeads(3)];
-const row = fc.record({ model: fc.nat(MODELS.length - 1), segment: fc.nat(20), output: fc.nat(5) });
+
+function firstHeads(model: number, most: number): Pick<HeadRow, 'heads' | 'headCount'> {
+  const heads = MODELS[model]!;
+  return { heads, headCount: Math.min(most, heads.headCount) };
+}
+
+const row = fc.record({
+  model: fc.nat(MODELS.length - 1),
+  most: fc.integer({ min: 1, max: 5 }),
+  segment: fc.nat(20),
+  output: fc.nat(5),
+});
 const rows = fc.array(row, { minLength: 1, maxLength: 12 });
 
 describe('BatchMedusaWeights', () => {
@@ -28,11 +39,11 @@ describe('BatchMedusaWeights', () => {
     await fc.assert(
       fc.asyncProperty(rows, fc.integer({ min: 1, max: 3 }), async (given, rankCount) => {
         const backend = drafts();
-        const headRows = given.map(({ model, ...at }) => ({ ...at, heads: MODELS[model]!, adapters: [] }));
+        const headRows = given.map(({ model, most, ...at }) => ({ ...at, ...firstHeads(model, most), adapters: [] }));
         const guesses = await new BatchMedusaWeights(headRows).guess(backend, backend.model, rankCount);
         assert.equal(guesses.length, given.length);
-        for (const [i, { model, ...at }] of given.entries()) {
-          const expected = Array.from({ length: MODELS[model]!.headCount }, (_, head) =>
+        for (const [i, { model, most, ...at }] of given.entries()) {
+          const expected = Array.from({ length: firstHeads(model, most).headCount }, (_, head) =>
             Array.from({ length: rankCount }, (__, rank) => wanted(at, head, rank)),
           );
           assert.deepEqual(guesses[i], expected);
@@ -47,7 +58,7 @@ describe('BatchMedusaWeights', () => {
     const headRows = [3, 0, 1, 0].map((model, segment) => ({
       segment,
       output: 1,
-      heads: MODELS[model]!,
+      ...firstHeads(model, 5),
       adapters: [],
     }));
     const logits = await new BatchMedusaWeights(headRows).logits(backend, backend.model);

@@ -11,13 +11,16 @@ import type { Guesses } from './guesses.ts';
 /** A row that is drafted from, and whose heads do it. */
 export interface HeadRow extends DraftRow {
   readonly heads: MedusaModel;
+  /** How many of them guess, at least one: the first ones. */
+  readonly headCount: number;
 }
 
 /** Neighbouring rows with the same heads. */
 interface MedusaSegment {
   readonly heads: MedusaModel;
   readonly firstRow: number;
-  readonly rowCount: number;
+  /** Of each row, how many of the heads guess. */
+  readonly counts: readonly number[];
 }
 
 export class BatchMedusaWeights {
@@ -35,13 +38,13 @@ export class BatchMedusaWeights {
     this.#segments = findSegments(this.#rows);
   }
 
-  /** For each given row, at every head's place the `rankCount` likeliest tokens. */
+  /** For each given row, at the place of each head that guesses the `rankCount` likeliest tokens. */
   async guess(backend: Pick<Backend, 'runDraft'>, model: Forward, rankCount: number): Promise<Guesses[]> {
     const output = await this.#run(backend, model);
     return this.#rowsOf().map((heads) => heads.map((row) => likeliest(output, row, rankCount)));
   }
 
-  /** For each given row and head its logits, `[rows][heads][vocab]`. */
+  /** For each given row and head that guesses its logits, `[rows][heads][vocab]`. */
   async logits(backend: Pick<Backend, 'runDraft'>, model: Forward): Promise<Float32Array[][]> {
     const output = await this.#run(backend, model);
     return this.#rowsOf().map((heads) => heads.map((row) => output.logits(row)));
@@ -55,10 +58,10 @@ export class BatchMedusaWeights {
   #forward(graph: DraftGraph, hidden: Value, model: Forward): Value {
     const states: Value[] = [];
     const logits: Value[] = [];
-    for (const { heads, firstRow, rowCount } of this.#segments) {
-      const x = graph.rows(hidden, firstRow, rowCount);
-      if (heads.version === 2) states.push(heads.states(graph, x));
-      else logits.push(heads.logits(graph, x));
+    for (const { heads, firstRow, counts } of this.#segments) {
+      const x = graph.rows(hidden, firstRow, counts.length);
+      if (heads.version === 2) states.push(heads.states(graph, x, counts));
+      else logits.push(heads.logits(graph, x, Math.max(...counts)));
     }
     const shared = states.length > 0 ? [model.logits(graph, graph.stack(states))] : [];
     return graph.stack([...shared, ...logits]);
@@ -68,24 +71,39 @@ export class BatchMedusaWeights {
   #rowsOf(): number[][] {
     const rows: number[][] = [];
     let first = 0;
-    for (const { heads, firstRow, rowCount } of this.#segments) {
-      for (let row = 0; row < rowCount; row++) {
-        rows[this.#order[firstRow + row]!] = Array.from({ length: heads.headCount }, (_, head) =>
-          heads.version === 2 ? first + row * heads.headCount + head : first + head * rowCount + row,
-        );
-      }
-      first += rowCount * heads.headCount;
+    for (const { heads, firstRow, counts } of this.#segments) {
+      const { byRow, total } = heads.version === 2 ? rowAfterRow(counts) : headAfterHead(counts);
+      for (const [row, own] of byRow.entries()) rows[this.#order[firstRow + row]!] = own.map((at) => first + at);
+      first += total;
     }
     return rows;
   }
 }
 
+/** Where the heads of each row of a segment are in its output. */
+interface HeadPlaces {
+  readonly byRow: readonly number[][];
+  readonly total: number;
+}
+
+function rowAfterRow(counts: readonly number[]): HeadPlaces {
+  let total = 0;
+  const byRow = counts.map((count) => Array.from({ length: count }, () => total++));
+  return { byRow, total };
+}
+
+/** As many heads for every row. */
+function headAfterHead(counts: readonly number[]): HeadPlaces {
+  const byRow = counts.map((count, row) => Array.from({ length: count }, (_, head) => head * counts.length + row));
+  return { byRow, total: counts.length * Math.max(...counts) };
+}
+
 function findSegments(rows: readonly HeadRow[]): MedusaSegment[] {
   const segments: MedusaSegment[] = [];
-  for (const [row, { heads }] of rows.entries()) {
+  for (const [row, { heads, headCount }] of rows.entries()) {
     const last = segments.at(-1);
-    if (last?.heads === heads) segments[segments.length - 1] = { ...last, rowCount: last.rowCount + 1 };
-    else segments.push({ heads, firstRow: row, rowCount: 1 });
+    if (last?.heads === heads) segments[segments.length - 1] = { ...last, counts: [...last.counts, headCount] };
+    else segments.push({ heads, firstRow: row, counts: [headCount] });
   }
   return segments;
 }

@@ -44,7 +44,13 @@ type Situation = typeof situation extends fc.Arbitrary<infer S> ? S : never;
 
 function stepOf({ sequences, others, mostRows, perRow, overheadMs }: Situation): PlannedStep {
   const count = sequences.length + others;
-  return { rowCount: count, tokenCount: count, mostRows, cost: costOf((rows) => 5 + perRow * rows), overheadMs };
+  return {
+    rowCount: count,
+    tokenCount: count,
+    mostRows,
+    cost: costOf((rows) => 5 + perRow * rows),
+    headMs: () => overheadMs,
+  };
 }
 
 /** The scores of all tokens that could be drafted, the greatest first. */
@@ -77,13 +83,14 @@ describe('planDrafts', () => {
     fc.assert(
       fc.property(situation, (of) => {
         const step = stepOf(of);
+        const { overheadMs } = of;
         const { counts } = planDrafts(of.sequences.map(roomOf), step);
         const drafted = counts.reduce((sum, count) => sum + count, 0);
         const scores = allScores(of.sequences.map(roomOf)).slice(0, Math.max(0, step.mostRows - step.rowCount));
         const bare = step.tokenCount / step.cost.estimate(step.rowCount)!;
         const speed = (count: number): number => {
           const tokens = step.tokenCount + scores.slice(0, count).reduce((sum, score) => sum + score, 0);
-          return tokens / (step.cost.estimate(step.rowCount + count)! + step.overheadMs);
+          return tokens / (step.cost.estimate(step.rowCount + count)! + overheadMs);
         };
         const best = Math.max(0, ...scores.map((_, i) => speed(i + 1)));
         if (drafted === 0) assert.ok(best <= bare * 1.1 + 1e-9, 'drafting would have paid');
@@ -94,20 +101,30 @@ describe('planDrafts', () => {
 
   it('drafts nothing where each row costs as much as a step', () => {
     const room = { chances: [0.95, 0.95], candidates: 1, most: 6 };
-    const step = { rowCount: 1, tokenCount: 1, mostRows: Infinity, cost: costOf((rows) => 10 * rows), overheadMs: 0 };
+    const step = { rowCount: 1, tokenCount: 1, mostRows: Infinity, cost: costOf((rows) => 10 * rows), headMs: () => 0 };
     assert.deepEqual(planDrafts([roomOf(room)], step).counts, [0]);
     assert.deepEqual(planDrafts([roomOf(room)], { ...step, cost: costOf(() => 10) }).counts, [2]);
   });
 
   it('drafts nothing while no step’s cost is known', () => {
     const room = roomOf({ chances: [1, 1], candidates: 1, most: 6 });
-    const step = { rowCount: 1, tokenCount: 1, mostRows: Infinity, cost: new StepCost(), overheadMs: 0 };
+    const step = { rowCount: 1, tokenCount: 1, mostRows: Infinity, cost: new StepCost(), headMs: () => 0 };
     assert.deepEqual(planDrafts([room], step).counts, [0]);
+  });
+
+  it('goes no farther ahead than what another head costs', () => {
+    const planned = (headMs: PlannedStep['headMs']) => {
+      const rooms = [0.9, 0.9].map((chance) => roomOf({ chances: [chance, 0.5], candidates: 2, most: 6 }));
+      const step = { rowCount: 2, tokenCount: 2, mostRows: Infinity, cost: costOf((rows) => 10 + 0.1 * rows) };
+      return planDrafts(rooms, { ...step, headMs });
+    };
+    assert.deepEqual(planned(() => 1).placeCounts, [2, 2]);
+    assert.deepEqual(planned((placeCount) => (placeCount > 2 ? 100 : 1)).placeCounts, [1, 1]);
   });
 
   it('gives the rows there are to those who accept the most', () => {
     const rooms = [0.3, 0.9].map((chance) => roomOf({ chances: [chance, chance], candidates: 1, most: 6 }));
-    const step = { rowCount: 2, tokenCount: 2, mostRows: 4, cost: costOf(() => 10), overheadMs: 0 };
+    const step = { rowCount: 2, tokenCount: 2, mostRows: 4, cost: costOf(() => 10), headMs: () => 0 };
     assert.deepEqual(planDrafts(rooms, step).counts, [0, 2]);
   });
 });

@@ -27,13 +27,15 @@ export interface PlannedStep extends StepSize {
   /** Most rows that it may have with drafts. */
   readonly mostRows: number;
   readonly cost: StepCost;
-  /** Milliseconds that drafting at all costs beside the rows. */
-  readonly overheadMs: number;
+  /** Milliseconds that it costs beside the rows to guess so many places, those of all sequences counted. */
+  headMs(placeCount: number): number;
 }
 
 export interface DraftPlan {
   /** Tokens to draft for each sequence. */
   readonly counts: readonly number[];
+  /** Places to guess for each of them. */
+  readonly placeCounts: readonly number[];
   /** Tokens per millisecond that the step is likely to give. */
   readonly speed: number;
 }
@@ -43,23 +45,27 @@ export interface DraftPlan {
  * none unless that is more than without by a margin, or while no step's cost is known.
  */
 export function planDrafts(rooms: readonly DraftRoom[], step: PlannedStep): DraftPlan {
-  const { rowCount, tokenCount, mostRows, cost, overheadMs } = step;
-  const counts = rooms.map(() => 0);
+  const { rowCount, tokenCount, mostRows, cost } = step;
+  const [counts, placeCounts] = [rooms.map(() => 0), rooms.map(() => 0)];
   const bareMs = cost.estimate(rowCount);
-  if (bareMs === undefined) return { counts, speed: 0 };
-  const order: number[] = [];
+  if (bareMs === undefined) return { counts, placeCounts, speed: 0 };
+  const order: Growth[] = [];
   let best = { count: 0, speed: (tokenCount / bareMs) * LEAST_GAIN };
-  let tokens = tokenCount;
-  for (const { index, score } of byPromise(rooms)) {
+  let [tokens, places] = [tokenCount, 0];
+  for (const growth of byPromise(rooms)) {
     const rows = rowCount + order.length + 1;
     if (rows > mostRows || order.length - best.count > mostVain(rows)) break;
-    order.push(index);
-    tokens += score;
-    const speed = tokens / (cost.estimate(rows)! + overheadMs);
+    order.push(growth);
+    tokens += growth.score;
+    places += growth.newPlaces;
+    const speed = tokens / (cost.estimate(rows)! + step.headMs(places));
     if (speed > best.speed) best = { count: order.length, speed };
   }
-  for (const index of order.slice(0, best.count)) counts[index]!++;
-  return { counts, speed: best.speed };
+  for (const { index, newPlaces } of order.slice(0, best.count)) {
+    counts[index]!++;
+    placeCounts[index]! += newPlaces;
+  }
+  return { counts, placeCounts, speed: best.speed };
 }
 
 /** How many tokens are looked at beyond the best number: devices compute rows in tiles, and only a full one pays. */
@@ -71,6 +77,8 @@ interface Growth {
   /** Of the room. */
   readonly index: number;
   readonly score: number;
+  /** 1 where it is the first token of its place, else 0. */
+  readonly newPlaces: number;
 }
 
 /** Grows the trees one token at a time, always the one that promises the most. */
@@ -82,9 +90,10 @@ function* byPromise(rooms: readonly DraftRoom[]): Generator<Growth, void, undefi
     const score = scores[index] ?? 0;
     if (score <= 0) return;
     const { tree } = rooms[index]!;
+    const reached = tree.placeCount;
     tree.grow();
     scores[index] = --left[index]! > 0 ? tree.nextScore : 0;
-    yield { index, score };
+    yield { index, score, newPlaces: tree.placeCount - reached };
   }
 }
 

@@ -26,6 +26,7 @@ export class DraftTree {
   /** What may be added next: the first untried guess below every node. */
   readonly #candidates: Candidate[] = [];
   readonly #tokens: number[] = [];
+  #placeCount = 0;
   readonly #parents: number[] = [];
   /** `[place][order]`: ranks, the most promising first. What was learnt need not agree with the heads. */
   readonly #ranks: number[][] = [];
@@ -41,6 +42,11 @@ export class DraftTree {
     return this.#candidates[0]?.score ?? 0;
   }
 
+  /** How many places ahead it reaches. */
+  get placeCount(): number {
+    return this.#placeCount;
+  }
+
   grow(): void {
     const next = this.#candidates.shift();
     if (next === undefined) return;
@@ -48,6 +54,7 @@ export class DraftTree {
     const rank = this.#ranksAt(place)[order]!;
     const node = this.#tokens.push(this.#guesses[place]![rank]!) - 1;
     this.#parents.push(parent);
+    this.#placeCount = Math.max(this.#placeCount, place + 1);
     const above = score / this.#acceptance.rate(place, rank);
     this.#consider(place, order + 1, parent, above);
     this.#consider(place + 1, 0, node, score);

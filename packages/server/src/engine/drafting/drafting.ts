@@ -22,6 +22,9 @@ const MAX_KEYS = 1024;
 const SHORTEST_PAUSE = 16;
 const LONGEST_PAUSE = 512;
 
+/** Steps after which heads guess all their places once, or nobody would know any more what the farther ones are worth. */
+const WIDE_GUESS_INTERVAL = 32;
+
 /** Steps with drafts after which one goes without, or nobody would know any more what drafting saves. */
 const LONGEST_RUN = 64;
 
@@ -42,6 +45,11 @@ export interface AdvancedSequence {
   readonly advance: SequenceAdvance;
 }
 
+/** One whose heads are to guess, and how many of them. */
+interface Guesser extends AdvancedSequence {
+  readonly headCount: number;
+}
+
 /** What is known of the sequences with one key. */
 interface Experience {
   readonly acceptance: Acceptance;
@@ -58,7 +66,7 @@ export class Drafting {
   readonly #options: DraftingOptions;
   readonly #now: () => number;
   readonly #stepCost = new StepCost();
-  /** By the number of guesses per place. */
+  /** By the number of guesses per place; by the heads that guess, those of all rows counted. */
   readonly #headCosts: ReadonlyMap<number, StepCost>;
   #stepCount = 0;
   readonly #experiences = new LRUCache<string, Experience>({ max: MAX_KEYS });
@@ -82,7 +90,10 @@ export class Drafting {
       tree: new DraftTree(drafter.guesses, this.#experience(drafter).acceptance),
       most: drafter.sequence.draftRoom,
     }));
-    const { counts } = planDrafts(rooms, this.#planned(step, 0, promptRows));
+    const { counts } = planDrafts(
+      rooms,
+      this.#planned(step, () => 0, promptRows),
+    );
     for (const [i, count] of counts.entries()) {
       if (count > 0) drafters[i]!.propose(rooms[i]!.tree.draft(count));
     }
@@ -111,14 +122,14 @@ export class Drafting {
     const withHeads = advanced.filter(({ drafter }) => drafter.heads !== undefined);
     const { wanted, candidates } = this.#worthwhile(withHeads, nextStep);
     if (wanted.length === 0) return;
-    const rows = wanted.map(({ drafter, segment, advance }): HeadRow => {
+    const rows = wanted.map(({ drafter, segment, advance, headCount }): HeadRow => {
       const { heads, sequence } = drafter;
-      return { heads: heads!, segment, output: advance.lastOutput, adapters: sequence.adapters };
+      return { heads: heads!, headCount, segment, output: advance.lastOutput, adapters: sequence.adapters };
     });
     const begun = this.#now();
     const guesses = await new BatchMedusaWeights(rows).guess(this.#backend, this.#model, candidates);
     const ms = this.#now() - begun;
-    this.#headCosts.get(candidates)?.learn(headRows(wanted), ms);
+    this.#headCosts.get(candidates)?.learn(sum(rows.map(({ headCount }) => headCount)), ms);
     this.#options.observer.onGuessed(ms);
     for (const [i, { drafter }] of wanted.entries()) drafter.take(guesses[i]!);
   }
@@ -134,16 +145,20 @@ export class Drafting {
   #worthwhile(
     advanced: readonly AdvancedSequence[],
     nextStep: StepSize,
-  ): { readonly wanted: AdvancedSequence[]; readonly candidates: number } {
-    let best: DraftPlan & { readonly candidates: number } = { counts: [], speed: -1, candidates: 1 };
+  ): { readonly wanted: Guesser[]; readonly candidates: number } {
+    let best: DraftPlan & { readonly candidates: number } = { counts: [], placeCounts: [], speed: -1, candidates: 1 };
     for (const [candidates, cost] of this.#headCosts) {
-      const overheadMs = advanced.length > 0 ? (cost.estimate(headRows(advanced)) ?? 0) : 0;
-      const plan = this.#planUnknown(advanced, candidates, this.#planned(nextStep, overheadMs));
+      const step = this.#planned(nextStep, (placeCount) => cost.estimate(placeCount) ?? 0);
+      const plan = this.#planUnknown(advanced, candidates, step);
       if (plan.speed > best.speed) best = { ...plan, candidates };
     }
-    const wanted = advanced.filter(
-      ({ drafter }, i) => drafter.sequence.draftRoom > 0 && this.#pays(drafter, best.counts[i]! > 0),
-    );
+    const isWide = this.#stepCount % WIDE_GUESS_INTERVAL === 0;
+    const wanted = advanced.flatMap((one, i): Guesser[] => {
+      const { drafter } = one;
+      const planned = best.placeCounts[i]!;
+      if (drafter.sequence.draftRoom === 0 || !this.#pays(drafter, planned > 0)) return [];
+      return [{ ...one, headCount: isWide || planned === 0 ? drafter.placeCount : planned }];
+    });
     return { wanted, candidates: best.candidates };
   }
 
@@ -166,8 +181,8 @@ export class Drafting {
     return true;
   }
 
-  #planned(step: StepSize, overheadMs: number, promptRows = 0): PlannedStep {
-    return { ...step, mostRows: this.#options.mostRows - promptRows, cost: this.#stepCost, overheadMs };
+  #planned(step: StepSize, headMs: PlannedStep['headMs'], promptRows = 0): PlannedStep {
+    return { ...step, mostRows: this.#options.mostRows - promptRows, cost: this.#stepCost, headMs };
   }
 
   #experience({ key }: SequenceDrafter): Experience {
@@ -194,6 +209,6 @@ function unknownGuesses({ placeCount }: SequenceDrafter, candidates: number): Gu
   return Array.from({ length: placeCount }, () => ranks);
 }
 
-function headRows(advanced: readonly AdvancedSequence[]): number {
-  return advanced.reduce((sum, { drafter }) => sum + (drafter.heads?.headCount ?? 0), 0);
+function sum(values: readonly number[]): number {
+  return values.reduce((total, value) => total + value, 0);
 }

@@ -16,8 +16,8 @@ export class MedusaV1 {
     return this.#heads.length;
   }
 
-  /** Logits, head after head: `[heads * rows, vocab]`. The base model's output layer has no part in it. */
-  logits(graph: DraftGraph, x: Value): Value {
-    return graph.stack(this.#heads.map((head) => head.forward(graph, x)));
+  /** Logits of the first `count` heads, head after head: `[count * rows, vocab]`. The base's output layer has no part in it. */
+  logits(graph: DraftGraph, x: Value, count: number): Value {
+    return graph.stack(this.#heads.slice(0, count).map((head) => head.forward(graph, x)));
   }
 }

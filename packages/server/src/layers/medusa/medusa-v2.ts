@@ -14,9 +14,14 @@ export class MedusaV2 {
     this.headCount = linear.outFeatures / linear.inFeatures;
   }
 
-  /** The heads' hidden states, row after row: `[rows * heads, hidden]`. A row's adapters are those of its heads too. */
-  states(graph: DraftGraph, x: Value): Value {
+  /**
+   * The hidden states of each row's first `counts[row]` heads, row after row: `[sum of counts, hidden]`. A row's adapters are
+   * those of its heads too.
+   */
+  states(graph: DraftGraph, x: Value, counts: readonly number[]): Value {
     const [y] = graph.linear(x, [this.#linear]);
-    return graph.addToHeads(x, graph.silu(y!));
+    const all = graph.addToHeads(x, graph.silu(y!));
+    if (counts.every((count) => count === this.headCount)) return all;
+    return graph.stack(counts.map((count, row) => graph.rows(all, row * this.headCount, count)));
   }
 }
