@@ -167,9 +167,9 @@ export class Scheduler {
     const keepHidden = [...drafters.values()].some(({ heads }) => heads !== undefined);
     const { advances, ...result } = await runner.step(shares, { keepHidden });
     const stepped = performance.now();
-    if (promptRows === 0) drafting.learnCost(result.rowCount, stepped - begun);
     this.#emit(shares, advances);
     const emitted = performance.now();
+    if (promptRows === 0) drafting.learnCost(result.rowCount, emitted - begun);
     await this.#draft(shares, advances);
     const ended = performance.now();
     return {

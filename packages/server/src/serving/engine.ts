@@ -12,6 +12,7 @@ import type { DraftHeads } from '../adapters/store/adapter-lease.ts';
 import type { AdapterReference } from '../base/adapter-reference.ts';
 import { BaseModel } from '../engine/base-model.ts';
 import type { DraftingObserver } from '../engine/drafting/drafting-observer.ts';
+import { calibrate } from '../engine/drafting/calibration.ts';
 import { Drafting } from '../engine/drafting/drafting.ts';
 import { KvCache } from '../engine/kv-cache.ts';
 import { Runner } from '../engine/runner.ts';
@@ -111,10 +112,11 @@ async function assemble(
     owned.push(() => adapters.dispose());
     const defaults = await openDefaultAdapter(adapters, parts);
     owned.push(defaults.release);
-    const scheduler = startScheduler(backend, model, kv, parts);
-    owned.push(() => scheduler.close());
     const { maxConcurrentRequests, speculativeTokens: ngramTokens, strictMedusaHeads: strictHeads } = options;
     const speculation = { heads: defaults.heads, ngramTokens, strictHeads };
+    const drafting = await openDrafting(backend, model, kv, speculation, parts);
+    const scheduler = startScheduler(backend, model, kv, drafting, parts);
+    owned.push(() => scheduler.close());
     const generator = new Intake({
       limits: { ...limits, maxConcurrentRequests, vocabSize: decoder.vocabSize },
       ...{ tokenizer, eosTokenIds: new Set(eos), scheduler, adapters },
@@ -170,10 +172,30 @@ function adapterObserver(observer: EngineObserver): AdapterObserver {
   };
 }
 
+/** Knows what drafts cost where all requests may have some. */
+async function openDrafting(
+  backend: Backend,
+  { decoder: model }: BaseModel,
+  kv: KvCache,
+  { heads, ngramTokens }: SpeculationDefaults,
+  { options, observer, signal }: EngineParts,
+): Promise<Drafting> {
+  const drafting = new Drafting(backend, model, {
+    candidates: options.speculationCandidates,
+    mostRows: options.speculationMaxBatchSize ?? Infinity,
+    observer,
+  });
+  if (heads !== undefined || ngramTokens > 0) {
+    await calibrate({ backend, model, kv: kv.store, heads: heads?.model, drafting, signal });
+  }
+  return drafting;
+}
+
 function startScheduler(
   backend: Backend,
   model: BaseModel,
   kv: KvCache,
+  drafting: Drafting,
   { options, observer }: EngineParts,
 ): Scheduler {
   const { vocabSize } = model.description.decoder;
@@ -181,11 +203,7 @@ function startScheduler(
   const scratch = new SamplingScratch(vocabSize);
   return new Scheduler({
     runner: new Runner(backend, model.decoder, kv),
-    drafting: new Drafting(backend, model.decoder, {
-      candidates: options.speculationCandidates,
-      mostRows: options.speculationMaxBatchSize ?? Infinity,
-      observer,
-    }),
+    drafting,
     kv,
     limits: options,
     makeSampler: (params) => new Sampler(params, { vocabSize, watermark, scratch }),

@@ -22,6 +22,7 @@ export const CELL_PADDING = 16;
 
 export class GgmlKvStore implements KvStore {
   readonly shape: KvShape;
+  /** Of its cells. */
   readonly byteLength: number;
   readonly keys: KvTensors;
   readonly values: KvTensors;
@@ -34,7 +35,9 @@ export class GgmlKvStore implements KvStore {
     this.#context = new TensorContext(ggml, shape.layerCount * 2);
     this.keys = this.#declare(shape.types.key);
     this.values = this.#declare(shape.types.value);
-    this.byteLength = this.#context.allocate(bufferType);
+    this.#context.allocate(bufferType);
+    const { layerCount, width, cellCount } = shape;
+    this.byteLength = layerCount * width * cellCount * (this.keys.elementBytes + this.values.elementBytes);
   }
 
   moveCells(moves: readonly CellMove[]): void {

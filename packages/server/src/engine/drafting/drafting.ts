@@ -104,6 +104,16 @@ export class Drafting {
     this.#stepCost.learn(rowCount, ms);
   }
 
+  /** Takes in what it cost that so many heads guessed so many tokens each, those of all rows counted. */
+  learnHeadCost(rankCount: number, headCount: number, ms: number): void {
+    this.#headCosts.get(rankCount)?.learn(headCount, ms);
+  }
+
+  /** Guesses per place that heads may be asked for. */
+  get rankCounts(): readonly number[] {
+    return [...this.#headCosts.keys()];
+  }
+
   /** Takes in what a step brought. */
   learn(advanced: readonly AdvancedSequence[]): void {
     this.#stepCount++;
@@ -129,7 +139,7 @@ export class Drafting {
     const begun = this.#now();
     const guesses = await new BatchMedusaWeights(rows).guess(this.#backend, this.#model, candidates);
     const ms = this.#now() - begun;
-    this.#headCosts.get(candidates)?.learn(sum(rows.map(({ headCount }) => headCount)), ms);
+    this.learnHeadCost(candidates, sum(rows.map(({ headCount }) => headCount)), ms);
     this.#options.observer.onGuessed(ms);
     for (const [i, { drafter }] of wanted.entries()) drafter.take(guesses[i]!);
   }

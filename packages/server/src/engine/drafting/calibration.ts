@@ -1,0 +1,75 @@
+/**
+ * Measures what steps of few rows and runs of draft heads cost, so that the first requests need not pay for finding out.
+ * Knows nothing about what is drafted.
+ */
+
+import type { Backend, Forward } from '../../backend/backend.ts';
+import type { KvStore } from '../../backend/kv.ts';
+import type { MedusaModel } from '../../layers/medusa/medusa-model.ts';
+import { BatchMedusaWeights } from './batch-medusa-weights.ts';
+import type { Drafting } from './drafting.ts';
+
+/** Sizes of steps with the drafts of one sequence; what many sequences take is learnt while they run. */
+const ROW_COUNTS = [1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 16];
+
+/** The fastest of so many counts: whatever else happens on the machine only adds. */
+const REPETITIONS = 3;
+
+/** After so many milliseconds it ends with what it has: starting a large model should not take longer for this. */
+const MOST_MS = 1000;
+
+/** Where the measured rows stand in their sequence, if there are as many cells. */
+const POSITION = 128;
+
+export interface CalibratedParts {
+  readonly backend: Pick<Backend, 'runStep' | 'runDraft'>;
+  readonly model: Forward;
+  /** With no sequence in it. */
+  readonly kv: KvStore;
+  /** Undefined measures steps alone. */
+  readonly heads: MedusaModel | undefined;
+  readonly drafting: Pick<Drafting, 'learnCost' | 'learnHeadCost' | 'rankCounts'>;
+  readonly signal: AbortSignal;
+  /** In milliseconds. */
+  readonly now?: () => number;
+}
+
+/** Rejects where a step does. */
+export async function calibrate(parts: CalibratedParts): Promise<void> {
+  const { drafting, kv, heads, signal, now = () => performance.now() } = parts;
+  const begun = now();
+  for (const rowCount of ROW_COUNTS.filter((count) => count <= kv.shape.cellCount)) {
+    for (let i = 0; i < REPETITIONS; i++) {
+      signal.throwIfAborted();
+      drafting.learnCost(rowCount, await timed(now, () => runStep(parts, rowCount)));
+      if (rowCount === 1 && heads !== undefined) await measureHeads(parts, heads, now);
+      if (now() - begun > MOST_MS) return;
+    }
+  }
+}
+
+/** All heads of the last step's row, then fewer of them. */
+async function measureHeads(parts: CalibratedParts, heads: MedusaModel, now: () => number): Promise<void> {
+  const { backend, model, drafting } = parts;
+  for (let headCount = heads.headCount; headCount > 0; headCount--) {
+    const batch = new BatchMedusaWeights([{ heads, headCount, segment: 0, output: 0, adapters: [] }]);
+    for (const rankCount of drafting.rankCounts) {
+      drafting.learnHeadCost(rankCount, headCount, await timed(now, () => batch.guess(backend, model, rankCount)));
+    }
+  }
+}
+
+/** One sequence's last token and what would be drafted after it, read as greedy requests read it. */
+async function runStep({ backend, model, kv }: CalibratedParts, rowCount: number): Promise<void> {
+  const position = Math.min(POSITION, kv.shape.cellCount - rowCount);
+  const tokens = Array.from({ length: rowCount }, () => 0);
+  const segment = { tokens, position, firstCell: 0, adapters: [], outputCount: rowCount };
+  const output = await backend.runStep(model, kv, [segment], { reduce: true, keepHidden: true });
+  for (let row = 0; row < rowCount; row++) output.best(0, row);
+}
+
+async function timed(now: () => number, work: () => Promise<unknown>): Promise<number> {
+  const begun = now();
+  await work();
+  return now() - begun;
+}
