@@ -55,8 +55,7 @@ export interface DraftRow {
 
 /** Logits of a draft, by the rows of its value. Valid until the next draft. */
 export interface DraftOutput {
-  /** Id of the likeliest token. */
-  best(row: number): number;
+  best(row: number): BestToken;
   /** `[vocab]`. Read it, never write it. */
   logits(row: number): Float32Array;
   readonly times: StepTimes;

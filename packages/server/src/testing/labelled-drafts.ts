@@ -5,7 +5,7 @@
 
 import { assert } from '../base/assert.ts';
 import type { Backend, DraftForward, DraftGraph, Forward, Projection, Value } from '../backend/backend.ts';
-import type { DraftOutput, DraftRow } from '../backend/step.ts';
+import type { BestToken, DraftOutput, DraftRow } from '../backend/step.ts';
 
 export interface Label {
   /** What the row is drafted from. */
@@ -42,10 +42,16 @@ export class LabelledDrafts implements Pick<Backend, 'runDraft'> {
     this.drafts.push(rows);
     const hidden = labelled(rows.map((from) => ({ from, head: undefined })));
     const { labels } = forward(new LabelGraph(), hidden) as Labelled;
-    const logits = (row: number): Float32Array => this.#scores(labels[row]!);
-    const best = (row: number): number => {
+    const known = new Map<number, Float32Array>();
+    const logits = (row: number): Float32Array => {
+      const scores = known.get(row) ?? this.#scores(labels[row]!);
+      known.set(row, scores);
+      return scores;
+    };
+    const best = (row: number): BestToken => {
       const scores = logits(row);
-      return scores.indexOf(Math.max(...scores));
+      const most = Math.max(...scores);
+      return { id: scores.indexOf(most), logprob: -Math.log(scores.reduce((sum, x) => sum + Math.exp(x - most), 0)) };
     };
     return Promise.resolve({ best, logits, times: { buildMs: 0, computeMs: 0 } });
   }

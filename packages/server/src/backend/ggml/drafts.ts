@@ -1,7 +1,7 @@
 /** Runs drafts: picks the kept hidden states of a step's rows, and goes on from there. Knows no heads. */
 
 import type { DraftForward } from '../backend.ts';
-import type { DraftOutput, DraftRow, StepTimes } from '../step.ts';
+import type { BestToken, DraftOutput, DraftRow, StepTimes } from '../step.ts';
 import type { Pointer } from '../../native/ffi.ts';
 import { DeviceGraph, type GraphDevice } from './device-graph.ts';
 import { GgmlDraftGraph } from './draft-graph.ts';
@@ -16,6 +16,8 @@ interface DraftTensors {
   readonly logits: GgmlValue;
   /** Int32 `[rows]`. */
   readonly best: Pointer;
+  /** Softmax of the logits, `[vocab, rows]`. */
+  readonly probabilities: Pointer;
 }
 
 export class Drafts {
@@ -52,11 +54,12 @@ export class Drafts {
     const rowSet = makeRowSet(rows.map(({ adapters }) => ({ adapters, rowCount: 1 })));
     const logits = forward(new GgmlDraftGraph(context), makeValue(input, width, rowSet)) as GgmlValue;
     const best = this.#ggml.argmax(context.claim(1), logits.tensor);
-    for (const output of [logits.tensor, best]) {
+    const probabilities = this.#ggml.softMax(context.claim(1), logits.tensor);
+    for (const output of [logits.tensor, best, probabilities]) {
       this.#ggml.setOutput(output);
       context.expand(output);
     }
-    return { logits, best };
+    return { logits, best, probabilities };
   }
 }
 
@@ -74,8 +77,13 @@ class GgmlDraftOutput implements DraftOutput {
     ggml.tensorGet(tensors.best, this.#best, 0, this.#best.byteLength);
   }
 
-  best(row: number): number {
-    return this.#best[row]!;
+  best(row: number): BestToken {
+    const { probabilities, logits } = this.#tensors;
+    const id = this.#best[row]!;
+    const probability = new Float32Array(1);
+    const offset = (row * logits.width + id) * Float32Array.BYTES_PER_ELEMENT;
+    this.#ggml.tensorGet(probabilities, probability, offset, probability.byteLength);
+    return { id, logprob: Math.log(probability[0]!) };
   }
 
   logits(row: number): Float32Array {

@@ -1,10 +1,11 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import fc from 'fast-check';
+import { guessesOf } from '../../testing/guesses.ts';
 import { Random } from '../../testing/random.ts';
 import { Acceptance } from './acceptance.ts';
 
-const RANKS = [[0, 1, 2]];
+const RANKS = guessesOf([[0, 1, 2]]);
 
 /** Mean of the learnt rate over the second half of so many steps in which rank 0 was right with this chance. */
 function learntRate(acceptance: Acceptance, chance: number, seed: number, steps = 1000): number {
@@ -35,7 +36,7 @@ describe('Acceptance', () => {
 
   it('gives up its first hopes within a few steps', () => {
     const acceptance = new Acceptance();
-    for (let step = 0; step < 10; step++) acceptance.learn([[0]], [9]);
+    for (let step = 0; step < 10; step++) acceptance.learn(guessesOf([[0]]), [9]);
     assert.ok(acceptance.rate(0, 0) < 0.25);
   });
 
@@ -47,7 +48,7 @@ describe('Acceptance', () => {
         const [acceptance, fresh] = [new Acceptance(), new Acceptance()];
         let known = 0;
         for (const [of, truth] of all) {
-          acceptance.learn(of, truth);
+          acceptance.learn(guessesOf(of), truth);
           known = Math.max(known, Math.min(of.length, truth.length));
         }
         for (let place = 0; place < 6; place++) {
@@ -63,15 +64,35 @@ describe('Acceptance', () => {
 
   it('tells ranks and places apart', () => {
     const acceptance = new Acceptance();
-    const guesses = [
+    const guesses = guessesOf([
       [1, 2],
       [3, 4],
-    ];
+    ]);
     for (let step = 0; step < 200; step++) acceptance.learn(guesses, [2, 3]);
     const rates = [0, 1].flatMap((place) => [0, 1].map((rank) => acceptance.rate(place, rank)));
     assert.deepEqual(
       rates.map((rate) => Math.round(rate)),
       [0, 1, 1, 0],
     );
+  });
+
+  it('believes how sure a guess is, until it learns better', () => {
+    const acceptance = new Acceptance();
+    const chanceOf = (confidence: number): number => acceptance.chance(0, 0, { token: 1, confidence });
+    for (const confidence of [0.02, 0.3, 0.5, 0.9, 0.99]) {
+      assert.ok(Math.abs(chanceOf(confidence) - confidence) < 0.07, `${chanceOf(confidence)}`);
+    }
+    for (let step = 0; step < 200; step++) {
+      acceptance.learn(guessesOf([[1]], 0.9), [2]);
+      acceptance.learn(guessesOf([[1]], 0.3), [1]);
+    }
+    assert.ok(chanceOf(0.9) < 0.1 && chanceOf(0.3) > 0.9);
+    assert.ok(chanceOf(0.02) < 0.1, 'others are believed as before');
+  });
+
+  it('gives what is no confidence no chance to be drafted, and certainty one', () => {
+    const chanceOf = (confidence: number): number => new Acceptance().chance(0, 0, { token: 1, confidence });
+    assert.ok(!(chanceOf(NaN) > 0));
+    assert.ok(chanceOf(0) < 0.01 && chanceOf(1) > 0.99);
   });
 });

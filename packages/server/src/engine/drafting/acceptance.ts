@@ -1,42 +1,81 @@
 /**
- * How often guesses were right, learnt as steps go by: for every place ahead and every rank the share of right guesses
- * among those whose predecessors were right. Knows nothing about costs.
+ * How often guesses were right, learnt as steps go by: at every place ahead, the share of right guesses among those whose
+ * predecessors were right, by their rank and by how sure whoever guessed them was. Knows nothing about costs.
  */
 
-import type { Guesses } from './guesses.ts';
+import type { Guess, Guesses } from './guesses.ts';
 
 /** Weight of the newest observation. A greater one would make plans follow chance: 64 sequences give 64 of them a step. */
 const RATE = 0.005;
 
 /** Before anything is known: hopeful, so that it is tried. */
 const FIRST_RATES = [0.6, 0.1, 0.05, 0.03];
-/** How many observations these count for. */
+/** How many observations what is assumed first counts for. */
 const FIRST_WEIGHT = 4;
 
-interface PlaceRates {
+/** Steps of confidence, in log-odds: what is right nine times of ten is no neighbour of what is always right. */
+const CLASS_WIDTH = 0.5;
+/** Confidence beyond is as good as certain. */
+const MOST_CLASS = 10;
+
+interface Learnt {
+  rate: number;
   observedCount: number;
-  /** By rank. */
-  readonly rates: number[];
 }
 
 export class Acceptance {
-  readonly #places: PlaceRates[] = [];
+  /** `[place][rank]`. */
+  readonly #byRank: Learnt[][] = [];
+  /** `[place]`, by class of confidence. */
+  readonly #byConfidence: Map<number, Learnt>[] = [];
 
   /** Share of right guesses of this rank at this place, where all places before were right. */
   rate(place: number, rank: number): number {
-    return this.#places[place]?.rates[rank] ?? FIRST_RATES[rank] ?? 0;
+    return this.#byRank[place]?.[rank]?.rate ?? FIRST_RATES[rank] ?? 0;
+  }
+
+  /** The same for a guess that is known, by how sure it is; by its rank where it does not say. */
+  chance(place: number, rank: number, { confidence }: Guess): number {
+    if (confidence === undefined) return this.rate(place, rank);
+    const known = this.#byConfidence[place]?.get(classOf(confidence));
+    return known?.rate ?? confidenceOf(classOf(confidence));
   }
 
   /** Takes in what really followed: `truth[place]` as far as it is known. */
   learn(guesses: Guesses, truth: readonly number[]): void {
     for (let place = 0; place < Math.min(guesses.length, truth.length); place++) {
-      const ranked = guesses[place]!;
-      const right = ranked.indexOf(truth[place]!);
-      const known = (this.#places[place] ??= { observedCount: 0, rates: [] });
-      const weight = Math.max(RATE, 1 / (FIRST_WEIGHT + ++known.observedCount));
-      for (let rank = 0; rank < ranked.length; rank++) {
-        known.rates[rank] = this.rate(place, rank) + weight * (Number(rank === right) - this.rate(place, rank));
+      for (const [rank, { token, confidence }] of guesses[place]!.entries()) {
+        const isRight = token === truth[place];
+        observe(this.#ofRank(place, rank), isRight);
+        if (confidence !== undefined) observe(this.#ofConfidence(place, confidence), isRight);
       }
     }
   }
+
+  #ofRank(place: number, rank: number): Learnt {
+    const ofPlace = (this.#byRank[place] ??= []);
+    return (ofPlace[rank] ??= { rate: FIRST_RATES[rank] ?? 0, observedCount: 0 });
+  }
+
+  #ofConfidence(place: number, confidence: number): Learnt {
+    const ofPlace = (this.#byConfidence[place] ??= new Map());
+    const index = classOf(confidence);
+    const known = ofPlace.get(index) ?? { rate: confidenceOf(index), observedCount: 0 };
+    ofPlace.set(index, known);
+    return known;
+  }
+}
+
+function observe(learnt: Learnt, isRight: boolean): void {
+  const weight = Math.max(RATE, 1 / (FIRST_WEIGHT + ++learnt.observedCount));
+  learnt.rate += weight * (Number(isRight) - learnt.rate);
+}
+
+function classOf(confidence: number): number {
+  const odds = Math.round(Math.log(confidence / (1 - confidence)) / CLASS_WIDTH);
+  return Math.max(-MOST_CLASS, Math.min(MOST_CLASS, odds));
+}
+
+function confidenceOf(index: number): number {
+  return 1 / (1 + Math.exp(-index * CLASS_WIDTH));
 }

@@ -3,6 +3,7 @@ import { describe, it } from 'node:test';
 import fc from 'fast-check';
 import { fakeHeads } from '../../testing/fake-heads.ts';
 import { type Label, LabelledDrafts } from '../../testing/labelled-drafts.ts';
+import type { Guess, Guesses } from './guesses.ts';
 import { BatchMedusaWeights, type HeadRow, topTokens } from './batch-medusa-weights.ts';
 
 const VOCAB_SIZE = 97;
@@ -26,6 +27,18 @@ function firstHeads(model: number, most: number): Pick<HeadRow, 'heads' | 'headC
   return { heads, headCount: Math.min(most, heads.headCount) };
 }
 
+function tokensOf(guesses: Guesses): number[][] {
+  return guesses.map((ranked) => ranked.map(({ token }) => token));
+}
+
+/** The heads' own probabilities: `wanted` gives each rank e times the score of the next. */
+function checkConfidences(ranked: readonly Guess[]): void {
+  const sum = Math.exp(10) + Math.exp(9) + Math.exp(8) + VOCAB_SIZE - 3;
+  for (const [rank, { confidence }] of ranked.entries()) {
+    assert.ok(Math.abs(confidence! - Math.exp(10 - rank) / sum) < 1e-6, `${confidence} at rank ${rank}`);
+  }
+}
+
 const row = fc.record({
   model: fc.nat(MODELS.length - 1),
   most: fc.integer({ min: 1, max: 5 }),
@@ -46,7 +59,8 @@ describe('BatchMedusaWeights', () => {
           const expected = Array.from({ length: firstHeads(model, most).headCount }, (_, head) =>
             Array.from({ length: rankCount }, (__, rank) => wanted(at, head, rank)),
           );
-          assert.deepEqual(guesses[i], expected);
+          assert.deepEqual(tokensOf(guesses[i]!), expected);
+          for (const ranked of guesses[i]!) checkConfidences(ranked);
         }
         assert.equal(backend.drafts.length, 1, 'all in one draft');
       }),

@@ -6,7 +6,7 @@
 import type { Backend, DraftGraph, Forward, Value } from '../../backend/backend.ts';
 import type { DraftOutput, DraftRow } from '../../backend/step.ts';
 import type { MedusaModel } from '../../layers/medusa/medusa-model.ts';
-import type { Guesses } from './guesses.ts';
+import type { Guess, Guesses } from './guesses.ts';
 
 /** A row that is drafted from, and whose heads do it. */
 export interface HeadRow extends DraftRow {
@@ -108,8 +108,12 @@ function findSegments(rows: readonly HeadRow[]): MedusaSegment[] {
   return segments;
 }
 
-function likeliest(output: DraftOutput, row: number, count: number): number[] {
-  return count === 1 ? [output.best(row)] : topTokens(output.logits(row), count);
+function likeliest(output: DraftOutput, row: number, count: number): Guess[] {
+  const { id, logprob } = output.best(row);
+  if (count === 1) return [{ token: id, confidence: Math.exp(logprob) }];
+  const scores = output.logits(row);
+  const confidenceOf = (token: number): number => Math.exp(scores[token]! - scores[id]! + logprob);
+  return topTokens(scores, count).map((token) => ({ token, confidence: confidenceOf(token) }));
 }
 
 /** Ids of the largest scores, the largest first; of equal ones the lowest ids. */

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import fc from 'fast-check';
+import { guessesOf } from '../../testing/guesses.ts';
 import { Acceptance } from './acceptance.ts';
 import { type DraftRoom, planDrafts, type PlannedStep } from './draft-planner.ts';
 import { DraftTree } from './draft-tree.ts';
@@ -25,7 +26,7 @@ type Sequence = typeof sequence extends fc.Arbitrary<infer S> ? S : never;
 
 function roomOf({ chances, candidates, most }: Sequence): DraftRoom {
   const acceptance = new Acceptance();
-  const guesses = chances.map(() => Array.from({ length: candidates }, (_, rank) => rank));
+  const guesses = guessesOf(chances.map(() => Array.from({ length: candidates }, (_, rank) => rank)));
   for (let step = 0; step < 40; step++) {
     const wrong = chances.findIndex((chance) => (step * 7) % 40 >= chance * 40);
     acceptance.learn(guesses, wrong < 0 ? chances.map(() => 0) : [...chances.slice(0, wrong).map(() => 0), step % 5]);

@@ -52,10 +52,10 @@ export class DraftTree {
     if (next === undefined) return;
     const { place, order, parent, score } = next;
     const rank = this.#ranksAt(place)[order]!;
-    const node = this.#tokens.push(this.#guesses[place]![rank]!) - 1;
+    const node = this.#tokens.push(this.#guesses[place]![rank]!.token) - 1;
     this.#parents.push(parent);
     this.#placeCount = Math.max(this.#placeCount, place + 1);
-    const above = score / this.#acceptance.rate(place, rank);
+    const above = score / this.#chance(place, rank);
     this.#consider(place, order + 1, parent, above);
     this.#consider(place + 1, 0, node, score);
   }
@@ -68,16 +68,20 @@ export class DraftTree {
   #consider(place: number, order: number, parent: number, above: number): void {
     const rank = this.#ranksAt(place)[order];
     if (rank === undefined) return;
-    const score = above * this.#acceptance.rate(place, rank);
-    if (score < LEAST_SCORE) return;
+    const score = above * this.#chance(place, rank);
+    if (!(score >= LEAST_SCORE)) return;
     const candidate = { place, order, parent, score };
     const at = this.#candidates.findIndex((other) => other.score < score);
     this.#candidates.splice(at < 0 ? this.#candidates.length : at, 0, candidate);
   }
 
   #ranksAt(place: number): readonly number[] {
-    const rate = (rank: number): number => this.#acceptance.rate(place, rank);
     const guessed = this.#guesses[place] ?? [];
-    return (this.#ranks[place] ??= guessed.map((_, rank) => rank).sort((a, b) => rate(b) - rate(a)));
+    const byChance = (a: number, b: number): number => this.#chance(place, b) - this.#chance(place, a);
+    return (this.#ranks[place] ??= guessed.map((_, rank) => rank).sort(byChance));
+  }
+
+  #chance(place: number, rank: number): number {
+    return this.#acceptance.chance(place, rank, this.#guesses[place]![rank]!);
   }
 }

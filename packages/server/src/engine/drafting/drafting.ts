@@ -209,13 +209,13 @@ export class Drafting {
 /** Heads that were thought wrong and are right deserve another trial soon; otherwise a trial told nothing new. */
 function judgeTrial(experience: Experience, truth: readonly number[]): void {
   const { acceptance, pause, tried } = experience;
-  const isSurprise = tried?.guesses[0]?.[0] === truth[0] && acceptance.rate(0, 0) < 0.5;
+  const isSurprise = tried?.guesses[0]?.[0]?.token === truth[0] && acceptance.rate(0, 0) < 0.5;
   experience.pause = isSurprise ? Math.max(SHORTEST_PAUSE, pause / 2) : Math.min(LONGEST_PAUSE, pause * 2);
   experience.tried = undefined;
 }
 
 function unknownGuesses({ placeCount }: SequenceDrafter, candidates: number): Guesses {
-  const ranks = Array.from({ length: candidates }, () => 0);
+  const ranks = Array.from({ length: candidates }, () => ({ token: 0, confidence: undefined }));
   return Array.from({ length: placeCount }, () => ranks);
 }
 

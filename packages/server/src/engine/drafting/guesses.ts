@@ -1,4 +1,10 @@
 /** What may follow a sequence's last token, place by place. */
 
-/** `guesses[place][rank]`: token ids for the places after the last token, at each the likeliest first. */
-export type Guesses = readonly (readonly number[])[];
+export interface Guess {
+  readonly token: number;
+  /** Its probability as the one that guessed it sees it; undefined where it has no opinion. */
+  readonly confidence: number | undefined;
+}
+
+/** `guesses[place][rank]`: for the places after the last token, at each the likeliest first. */
+export type Guesses = readonly (readonly Guess[])[];

@@ -21,7 +21,7 @@ export function guessByNgram(tokens: readonly number[], count: number): Guesses 
   if (match === undefined) return [];
   const guesses: number[] = [];
   for (let at = match; guesses.length < count; at++) guesses.push(tokens[at] ?? guesses[at - tokens.length]!);
-  return guesses.map((token) => [token]);
+  return guesses.map((token) => [{ token, confidence: undefined }]);
 }
 
 /** Index of the token that followed the match. */
