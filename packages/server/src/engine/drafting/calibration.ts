@@ -13,7 +13,7 @@ import type { Drafting } from './drafting.ts';
 const ROW_COUNTS = [1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 16];
 
 /** The fastest of so many counts: whatever else happens on the machine only adds. */
-const REPETITIONS = 3;
+const ROUNDS = 8;
 
 /** After so many milliseconds it ends with what it has: starting a large model should not take longer for this. */
 const MOST_MS = 1000;
@@ -37,24 +37,47 @@ export interface CalibratedParts {
 /** Rejects where a step does. */
 export async function calibrate(parts: CalibratedParts): Promise<void> {
   const { drafting, kv, heads, signal, now = () => performance.now() } = parts;
+  const steps = new Fastest();
+  const runs = new Map(drafting.rankCounts.map((rankCount) => [rankCount, new Fastest()]));
+  const rowCounts = ROW_COUNTS.filter((count) => count <= kv.shape.cellCount);
   const begun = now();
-  for (const rowCount of ROW_COUNTS.filter((count) => count <= kv.shape.cellCount)) {
-    for (let i = 0; i < REPETITIONS; i++) {
-      signal.throwIfAborted();
-      drafting.learnCost(rowCount, await timed(now, () => runStep(parts, rowCount)));
-      if (rowCount === 1 && heads !== undefined) await measureHeads(parts, heads, now);
-      if (now() - begun > MOST_MS) return;
-    }
+  for (let at = 0; at < ROUNDS * rowCounts.length && now() - begun < MOST_MS; at++) {
+    signal.throwIfAborted();
+    const rowCount = rowCounts[at % rowCounts.length]!;
+    steps.take(rowCount, await timed(now, () => runStep(parts, rowCount)));
+    if (rowCount === 1 && heads !== undefined) await measureHeads(parts, heads, runs, now);
+  }
+  steps.tell((rowCount, ms) => drafting.learnCost(rowCount, ms));
+  for (const [rankCount, fastest] of runs) {
+    fastest.tell((headCount, ms) => drafting.learnHeadCost(rankCount, headCount, ms));
+  }
+}
+
+/** The least time that each size took. */
+class Fastest {
+  readonly #bySize = new Map<number, number>();
+
+  take(size: number, ms: number): void {
+    this.#bySize.set(size, Math.min(ms, this.#bySize.get(size) ?? Infinity));
+  }
+
+  /** Twice, because what was seen once is not believed. */
+  tell(learn: (size: number, ms: number) => void): void {
+    for (let i = 0; i < 2; i++) for (const [size, ms] of this.#bySize) learn(size, ms);
   }
 }
 
 /** All heads of the last step's row, then fewer of them. */
-async function measureHeads(parts: CalibratedParts, heads: MedusaModel, now: () => number): Promise<void> {
-  const { backend, model, drafting } = parts;
+async function measureHeads(
+  { backend, model }: CalibratedParts,
+  heads: MedusaModel,
+  runs: ReadonlyMap<number, Fastest>,
+  now: () => number,
+): Promise<void> {
   for (let headCount = heads.headCount; headCount > 0; headCount--) {
     const batch = new BatchMedusaWeights([{ heads, headCount, segment: 0, output: 0, adapters: [] }]);
-    for (const rankCount of drafting.rankCounts) {
-      drafting.learnHeadCost(rankCount, headCount, await timed(now, () => batch.guess(backend, model, rankCount)));
+    for (const [rankCount, fastest] of runs) {
+      fastest.take(headCount, await timed(now, () => batch.guess(backend, model, rankCount)));
     }
   }
 }
