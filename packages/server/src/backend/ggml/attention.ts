@@ -10,7 +10,7 @@ import { attendByFlash, type SegmentInputs } from './flash-attention.ts';
 import type { GraphContext } from './graph-context.ts';
 import type { GgmlKvStore } from './kv-store.ts';
 import type { PlacedSegment, StepLayout } from './step-layout.ts';
-import { visibleCells, type Masks } from './visible-cells.ts';
+import { visibleCells, type VisibleInputs } from './visible-cells.ts';
 
 const FLOAT_BYTES = 4;
 
@@ -19,7 +19,7 @@ export interface AttentionInputs {
   readonly layout: StepLayout;
   /** `[rows]` int64: where each row's key and value go. */
   readonly cells: Pointer;
-  readonly masks: Masks;
+  readonly visible: VisibleInputs;
   /** For narrow heads, made with the first layer that has some: `[headDim * kvHeads, heads * rows]`. */
   places?: Pointer;
 }
@@ -61,7 +61,7 @@ function chooseAttention(
   q: Pointer,
   shape: AttentionShape,
 ): (placed: PlacedSegment) => Pointer {
-  const { kv, masks, layout } = inputs;
+  const { kv, visible, layout } = inputs;
   let spread: Pointer | undefined;
   const spreadOnce = (): Pointer => {
     const { rowCount } = layout.rows;
@@ -69,7 +69,7 @@ function chooseAttention(
     return (spread ??= spreadQueries(graph, q, inputs.places, shape, rowCount));
   };
   return (placed) => {
-    const segment: SegmentInputs = { kv, masks, placed, visible: visibleCells(placed, shape.window) };
+    const segment: SegmentInputs = { kv, inputs: visible, placed, visible: visibleCells(placed, shape.window) };
     const isNarrow = isDense(shape, placed.segment.tokens.length, segment.visible.length);
     return isNarrow ? attendDensely(graph, segment, spreadOnce(), shape) : attendByFlash(graph, segment, q, shape);
   };

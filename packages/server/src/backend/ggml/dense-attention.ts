@@ -7,7 +7,7 @@
 import type { Pointer } from '../../native/ffi.ts';
 import type { AttentionShape } from '../backend.ts';
 import { GGML_TYPE } from './functions.ts';
-import type { SegmentInputs } from './flash-attention.ts';
+import { wideValues, type SegmentInputs } from './flash-attention.ts';
 import type { GraphContext } from './graph-context.ts';
 import { CELL_PADDING, type KvTensors } from './kv-store.ts';
 
@@ -62,24 +62,21 @@ export function placesOf(graph: GraphContext, shape: AttentionShape, rowCount: n
 /** `queries` are all rows' spread ones; returns `[headDim, heads of a kv head, kvHeads, segment's rows]`, not contiguous. */
 export function attendDensely(
   graph: GraphContext,
-  inputs: SegmentInputs,
+  segment: SegmentInputs,
   queries: Pointer,
   shape: AttentionShape,
 ): Pointer {
   const { ggml } = graph;
-  const { visible } = inputs;
+  const { visible, placed, kv } = segment;
   const { headDim, headCount, kvHeadCount } = shape;
   const width = headDim * kvHeadCount;
-  const rowCount = inputs.placed.segment.tokens.length;
-  const probabilities = ggml.reshape2d(
-    ...[graph.claim(1), softMax(graph, inputs, queries, shape), visible.length, headCount * rowCount],
-  );
-  const context = graph.claim(4);
-  const values = ggml.cast(
-    context,
-    cellRows(graph, inputs, inputs.kv.values, shape, visible.length),
-    GGML_TYPE.float32,
-  );
+  const rowCount = placed.segment.tokens.length;
+  const probabilities = softMax(graph, segment, queries, shape);
+  const context = graph.claim(3);
+  const values =
+    kv.values.dtype === 'float32'
+      ? cellRows(graph, segment, kv.values, shape, visible.length)
+      : wideValues(graph, segment, shape);
   const sums = ggml.outProd(context, values, ggml.transpose(context, probabilities));
   const groupSize = headCount / kvHeadCount;
   const queryBytes = width * FLOAT_BYTES;
@@ -90,9 +87,9 @@ export function attendDensely(
 }
 
 /** `[visible cells, heads * rows]`. */
-function softMax(graph: GraphContext, inputs: SegmentInputs, queries: Pointer, shape: AttentionShape): Pointer {
+function softMax(graph: GraphContext, segment: SegmentInputs, queries: Pointer, shape: AttentionShape): Pointer {
   const { ggml } = graph;
-  const { placed, visible, masks } = inputs;
+  const { placed, visible, inputs, kv } = segment;
   const { headDim, headCount, kvHeadCount } = shape;
   const queryBytes = headDim * kvHeadCount * FLOAT_BYTES;
   const count = headCount * placed.segment.tokens.length;
@@ -101,9 +98,9 @@ function softMax(graph: GraphContext, inputs: SegmentInputs, queries: Pointer, s
   const own = ggml.view2d(
     ...[context, queries, headDim * kvHeadCount, count, queryBytes, placed.firstRow * headCount * queryBytes],
   );
-  const scores = ggml.mulMat(context, cellRows(graph, inputs, inputs.kv.keys, shape, padded), own);
+  const scores = ggml.mulMat(context, cellRows(graph, segment, kv.keys, shape, padded), own);
   const seen = ggml.cont(context, ggml.view2d(context, scores, visible.length, count, padded * FLOAT_BYTES, 0));
-  const mask = masks.get(placed, visible, shape.window, headCount);
+  const mask = inputs.mask(placed, visible, shape.window, headCount);
   return ggml.softMaxExt(context, seen, mask, shape.scale, 0);
 }
 

@@ -21,7 +21,7 @@ import type { RotaryTables } from './rotary-tables.ts';
 import type { OutputTensors } from './step-output.ts';
 import { rowDepths } from '../row-depths.ts';
 import type { StepLayout } from './step-layout.ts';
-import { Masks } from './visible-cells.ts';
+import { VisibleInputs } from './visible-cells.ts';
 import type { GgmlWeight } from './weights.ts';
 
 export class StepGraph implements Graph {
@@ -42,7 +42,7 @@ export class StepGraph implements Graph {
     );
     this.#tokens = context.input(GGML_TYPE.int32, tokens.length, 1, Int32Array.from(tokens));
     this.#positions = context.input(GGML_TYPE.int32, positions.length, 1, Int32Array.from(positions));
-    this.#attention = { kv, layout, masks: new Masks(context), cells: writeCells(context, layout) };
+    this.#attention = { kv, layout, visible: new VisibleInputs(context), cells: writeCells(context, layout) };
   }
 
   embed(table: EmbeddingTable): Value {

@@ -1,4 +1,4 @@
-/** Which cells of the KV store the rows of a segment see, and the mask that says so row by row. Knows no products. */
+/** Which cells of the KV store the rows of a segment see, and the inputs of the step that say so. Knows no products. */
 
 import { GGML_TYPE } from './functions.ts';
 import type { GraphContext } from './graph-context.ts';
@@ -20,10 +20,11 @@ export function visibleCells({ segment }: PlacedSegment, window: number | undefi
   return { first, length: end - first };
 }
 
-/** The masks made so far in a step: the layers with one window share them. */
-export class Masks {
+/** The inputs made so far in a step: layers with one window share them. */
+export class VisibleInputs {
   readonly #graph: GraphContext;
-  readonly #made = new Map<string, Pointer>();
+  readonly #masks = new Map<string, Pointer>();
+  readonly #cells = new Map<string, Pointer>();
 
   constructor(graph: GraphContext) {
     this.#graph = graph;
@@ -33,15 +34,26 @@ export class Masks {
    * `[visible cells, rows * copies]` float16, every row `copies` times: 0 where it sees a cell, minus infinity elsewhere.
    * Null for a single row, which sees all of them.
    */
-  get(placed: PlacedSegment, visible: Visible, window: number | undefined, copies: number): Pointer | null {
+  mask(placed: PlacedSegment, visible: Visible, window: number | undefined, copies: number): Pointer | null {
     if (placed.segment.tokens.length === 1) return null;
     const key = `${placed.index} ${window} ${copies}`;
-    const known = this.#made.get(key);
+    const known = this.#masks.get(key);
     if (known !== undefined) return known;
     const data = maskOf(placed, visible, window, copies);
     const mask = this.#graph.input(GGML_TYPE.float16, visible.length, data.length / visible.length, data);
-    this.#made.set(key, mask);
+    this.#masks.set(key, mask);
     return mask;
+  }
+
+  /** `[visible cells]` int32: which cells of the store they are. */
+  cells({ segment, index }: PlacedSegment, { first, length }: Visible): Pointer {
+    const key = `${index} ${first}`;
+    const known = this.#cells.get(key);
+    if (known !== undefined) return known;
+    const data = Int32Array.from({ length }, (_, i) => segment.firstCell + first + i);
+    const cells = this.#graph.input(GGML_TYPE.int32, length, 1, data);
+    this.#cells.set(key, cells);
+    return cells;
   }
 }
 
