@@ -1,6 +1,6 @@
 /**
  * Attention of narrow heads as matrix products over all key-value heads at once. ggml's attention takes 64 elements of a
- * head at a time and the rest one by one: heads of 32 cost it ten times as much as these products do, although three
+ * head at a time and the rest one by one: heads of 32 cost it more than twice what these products do, although three
  * quarters of what they multiply is zero. Knows nothing about other segments.
  */
 
