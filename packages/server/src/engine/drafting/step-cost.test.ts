@@ -57,10 +57,15 @@ describe('StepCost', () => {
     assert.ok(cost.estimate(4)! <= 11);
   });
 
-  it('takes the line between the sizes that it knows, and hopes beyond them', () => {
+  it('takes the line between the sizes that it knows, and goes on with it beyond them', () => {
     const cost = learnt({ 2: 10, 6: 30 });
     assert.equal(cost.estimate(1), 10);
     assert.equal(cost.estimate(4), 20);
+    assert.equal(cost.estimate(12), 60);
+  });
+
+  it('hopes where it knows a single size', () => {
+    const cost = learnt({ 6: 30 });
     assert.ok(cost.estimate(12)! > 30 && cost.estimate(12)! < 36, 'far less than twice as much');
   });
 

@@ -9,7 +9,7 @@ const MOST_SURPRISE = 2;
 const FIRST_STEPS = 2;
 /** Sizes that did not occur for so many steps are hoped for again: what was expensive may have been disturbed. */
 const MOST_AGE = 1000;
-/** Growth that is assumed for twice the rows where no such step was seen: little, so that it is tried. */
+/** Growth that is assumed for twice the rows where only one size was seen: little, so that another is tried. */
 const HOPED_GROWTH = 0.1;
 /** Up to here every number of rows is counted by itself; beyond, eight to each doubling. */
 const EXACT_ROWS = 16;
@@ -56,7 +56,7 @@ export class StepCost {
     if (above?.rowCount === rows) return above.ms;
     const below = next < 0 ? curve.at(-1) : curve[next - 1];
     if (below === undefined) return above?.ms;
-    if (above === undefined) return below.ms * (1 + HOPED_GROWTH * Math.log2(rows / below.rowCount));
+    if (above === undefined) return extrapolate(curve[0]!, below, rows);
     return below.ms + ((rows - below.rowCount) / (above.rowCount - below.rowCount)) * (above.ms - below.ms);
   }
 
@@ -69,6 +69,12 @@ export class StepCost {
     }
     return curve;
   }
+}
+
+/** Beyond what was seen rows are taken to cost what they did on the whole: hoping for less would try every size there is. */
+function extrapolate(first: Point, last: Point, rowCount: number): number {
+  if (first === last) return last.ms * (1 + HOPED_GROWTH * Math.log2(rowCount / last.rowCount));
+  return last.ms + ((last.ms - first.ms) / (last.rowCount - first.rowCount)) * (rowCount - last.rowCount);
 }
 
 /** Slow steps are doubted, fast ones are not: nothing makes a step faster than it is. */
