@@ -93,7 +93,7 @@ export class DraftingSetting {
       this.tokenCount += advance.chosen.length;
       return { drafter, segment, advance };
     });
-    this.#drafting.learnCost(rowCount, ms);
+    this.#drafting.learnCost(this.#drafters.length, rowCount, ms);
     this.#drafting.learn(advanced);
     await this.#drafting.guess(advanced, size);
   }

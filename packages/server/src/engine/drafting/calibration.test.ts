@@ -31,7 +31,7 @@ async function calibrated(stepMs: (rowCount: number) => number, { cellCount = 10
     ...{ backend, model: drafts.model, kv, heads: fakeHeads(3), signal, now: () => nowMs },
     drafting: {
       rankCounts: [1, 4],
-      learnCost: (...cost) => void steps.push(cost),
+      learnCost: (_sequences, ...cost) => void steps.push(cost),
       learnHeadCost: (...cost) => void heads.push(cost),
     },
   });

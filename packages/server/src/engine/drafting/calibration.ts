@@ -47,7 +47,7 @@ export async function calibrate(parts: CalibratedParts): Promise<void> {
     steps.take(rowCount, await timed(now, () => runStep(parts, rowCount)));
     if (rowCount === 1 && heads !== undefined) await measureHeads(parts, heads, runs, now);
   }
-  steps.tell((rowCount, ms) => drafting.learnCost(rowCount, ms));
+  steps.tell((rowCount, ms) => drafting.learnCost(1, rowCount, ms));
   for (const [rankCount, fastest] of runs) {
     fastest.tell((headCount, ms) => drafting.learnHeadCost(rankCount, headCount, ms));
   }

@@ -65,7 +65,8 @@ export class Drafting {
   readonly #model: Forward;
   readonly #options: DraftingOptions;
   readonly #now: () => number;
-  readonly #stepCost = new StepCost();
+  /** By the number of sequences: as many rows of one sequence cost less than of several. */
+  readonly #stepCosts = new Map<number, StepCost>();
   /** By the number of guesses per place; by the heads that guess, those of all rows counted. */
   readonly #headCosts: ReadonlyMap<number, StepCost>;
   #stepCount = 0;
@@ -84,7 +85,7 @@ export class Drafting {
    * the same step count against the limit only: what they cost is due in any case.
    */
   propose(drafters: readonly SequenceDrafter[], step: StepSize, promptRows: number): void {
-    if (this.#stepCost.isOlder(step.rowCount, LONGEST_RUN)) return;
+    if (this.#stepCost(step.rowCount).isOlder(step.rowCount, LONGEST_RUN)) return;
     for (const drafter of drafters) drafter.look();
     const rooms = drafters.map((drafter) => ({
       tree: new DraftTree(drafter.guesses, this.#experience(drafter).acceptance),
@@ -100,8 +101,8 @@ export class Drafting {
   }
 
   /** Takes in what a step without prompts cost; a prompt's rows are cheaper than as many sequences' and drafts'. */
-  learnCost(rowCount: number, ms: number): void {
-    this.#stepCost.learn(rowCount, ms);
+  learnCost(sequenceCount: number, rowCount: number, ms: number): void {
+    this.#stepCost(sequenceCount).learn(rowCount, ms);
   }
 
   /** Takes in what it cost that so many heads guessed so many tokens each, those of all rows counted. */
@@ -192,7 +193,14 @@ export class Drafting {
   }
 
   #planned(step: StepSize, headMs: PlannedStep['headMs'], promptRows = 0): PlannedStep {
-    return { ...step, mostRows: this.#options.mostRows - promptRows, cost: this.#stepCost, headMs };
+    return { ...step, mostRows: this.#options.mostRows - promptRows, cost: this.#stepCost(step.rowCount), headMs };
+  }
+
+  /** Of steps with so many sequences; a row costs what it does with one until more is known. */
+  #stepCost(sequenceCount: number): StepCost {
+    const known = this.#stepCosts.get(sequenceCount) ?? new StepCost(() => this.#stepCosts.get(1)?.rowMs);
+    this.#stepCosts.set(sequenceCount, known);
+    return known;
   }
 
   #experience({ key }: SequenceDrafter): Experience {

@@ -27,10 +27,24 @@ interface Point {
 }
 
 export class StepCost {
+  /** What a row costs where only one size was seen; undefined hopes. */
+  readonly #rowMs: () => number | undefined;
   readonly #seen = new Map<number, Seen>();
   #stepCount = 0;
   /** By growing numbers of rows, with times that never fall; undefined after something was learnt. */
   #curve: readonly Point[] | undefined;
+
+  constructor(rowMs: () => number | undefined = () => undefined) {
+    this.#rowMs = rowMs;
+  }
+
+  /** What a row costs on the whole; undefined where fewer than two sizes are known. */
+  get rowMs(): number | undefined {
+    const curve = (this.#curve ??= this.#makeCurve());
+    const [first, last] = [curve[0], curve.at(-1)];
+    if (first === undefined || last === undefined || first === last) return undefined;
+    return (last.ms - first.ms) / (last.rowCount - first.rowCount);
+  }
 
   learn(rowCount: number, ms: number): void {
     const step = ++this.#stepCount;
@@ -56,8 +70,15 @@ export class StepCost {
     if (above?.rowCount === rows) return above.ms;
     const below = next < 0 ? curve.at(-1) : curve[next - 1];
     if (below === undefined) return above?.ms;
-    if (above === undefined) return extrapolate(curve[0]!, below, rows);
+    if (above === undefined) return this.#extrapolate(below, rows);
     return below.ms + ((rows - below.rowCount) / (above.rowCount - below.rowCount)) * (above.ms - below.ms);
+  }
+
+  /** Beyond what was seen rows cost what they did on the whole: hoping for less would try every size there is. */
+  #extrapolate(last: Point, rowCount: number): number {
+    const rowMs = this.rowMs ?? this.#rowMs();
+    if (rowMs === undefined) return last.ms * (1 + HOPED_GROWTH * Math.log2(rowCount / last.rowCount));
+    return last.ms + rowMs * (rowCount - last.rowCount);
   }
 
   #makeCurve(): Point[] {
@@ -69,12 +90,6 @@ export class StepCost {
     }
     return curve;
   }
-}
-
-/** Beyond what was seen rows are taken to cost what they did on the whole: hoping for less would try every size there is. */
-function extrapolate(first: Point, last: Point, rowCount: number): number {
-  if (first === last) return last.ms * (1 + HOPED_GROWTH * Math.log2(rowCount / last.rowCount));
-  return last.ms + ((last.ms - first.ms) / (last.rowCount - first.rowCount)) * (rowCount - last.rowCount);
 }
 
 /** Slow steps are doubted, fast ones are not: nothing makes a step faster than it is. */
