@@ -5,8 +5,11 @@ import type { GivenOptions } from '#server/config/options.ts';
 import { openServed, type BenchEngine } from './bench-engine.ts';
 import type { BenchOptions, DraftingSettings } from './options.ts';
 
-/** `again` drafts no more than `off`: what sets them apart is the machine's noise. */
-export const DRAFT_MODES = ['off', 'again', 'chain', 'tree', 'lookup'] as const;
+/**
+ * `again` drafts no more than `off`: what sets them apart is the machine's noise. `chain` and `tree` use heads and look back,
+ * `heads` is the tree without looking back, `lookup` looks back without heads.
+ */
+export const DRAFT_MODES = ['off', 'again', 'chain', 'tree', 'heads', 'lookup'] as const;
 export type DraftMode = (typeof DRAFT_MODES)[number];
 
 /** Guesses per place of a tree. */
@@ -27,6 +30,7 @@ export async function openModes(
     again: {},
     chain: { ...withHeads, speculationCandidates: 1 },
     tree: { ...withHeads, speculationCandidates: TREE_CANDIDATES },
+    heads: { ...withHeads, speculationCandidates: TREE_CANDIDATES },
     lookup: { speculativeTokens: LOOKUP_TOKENS },
   };
   try {

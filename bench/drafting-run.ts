@@ -36,12 +36,13 @@ export async function runDrafted(
   recorder.begin(engine.backend.description.threads);
   const begun = performance.now();
   const streams = Array.from({ length: load.streamCount }, (_, i) => round * load.streamCount + i);
-  const answers = await Promise.all(streams.map((stream) => answer(engine.generator, draftedRequest(stream, load))));
+  const answers = await Promise.all(streams.map((stream) => answer(engine.generator, draftedRequest(stream, run))));
   const wallMs = performance.now() - begun;
   return { ...run, answers, wallMs, steps: recorder.steps };
 }
 
-function draftedRequest(stream: number, { sampled, newTokens }: DraftLoad): GenerationRequest {
+function draftedRequest(stream: number, { mode, load }: Pick<DraftRun, 'mode' | 'load'>): GenerationRequest {
+  const { sampled, newTokens } = load;
   const sampling: SamplingParams = { ...GREEDY, doSample: true, temperature: TEMPERATURE, seed: BigInt(stream) };
   return {
     prompt: { text: HELD_OUT_PROMPTS[stream % HELD_OUT_PROMPTS.length]! },
@@ -54,6 +55,7 @@ function draftedRequest(stream: number, { sampled, newTokens }: DraftLoad): Gene
     truncate: undefined,
     promptLogprobs: false,
     alternatives: 0,
+    ...(mode === 'heads' && { speculation: { mode: 'medusa', tokens: undefined } }),
   };
 }
 

@@ -118,10 +118,24 @@ describe('chooseDrafting', () => {
 
   it('looks back where the server does, and where a request asks for it', () => {
     assert.equal(choose(undefined, 0), undefined);
-    assert.equal(choose(undefined, 5)?.mostPlaces, 5);
-    assert.equal(choose({ mode: 'auto', tokens: 2 }, 5)?.mostPlaces, 2);
-    assert.equal(choose({ mode: 'ngram', tokens: undefined }, 0)?.mostPlaces, 4);
+    assert.equal(choose(undefined, 5)?.lookbackPlaces, 5);
+    assert.equal(choose({ mode: 'auto', tokens: 2 }, 5)?.lookbackPlaces, 2);
+    assert.equal(choose({ mode: 'ngram', tokens: undefined }, 0)?.lookbackPlaces, 4);
     assert.equal(choose({ mode: 'off', tokens: 3 }, 5), undefined);
+  });
+
+  it('looks back beside heads, unless a request wants one of the two', () => {
+    const standard = headsOf('standard', 3);
+    const places = (speculation?: SpeculationParams, ngramTokens = 0) => {
+      const chosen = withHeads(undefined, standard, speculation, { ngramTokens });
+      return [chosen?.headPlaces, chosen?.lookbackPlaces];
+    };
+    assert.deepEqual(places(), [3, 4]);
+    assert.deepEqual(places(undefined, 6), [3, 6]);
+    assert.deepEqual(places({ mode: 'auto', tokens: 2 }), [2, 2]);
+    assert.deepEqual(places({ mode: 'medusa', tokens: undefined }), [3, 0]);
+    assert.deepEqual(places({ mode: 'ngram', tokens: undefined }), [0, 4]);
+    assert.deepEqual(places({ mode: 'off', tokens: undefined }), [undefined, undefined]);
   });
 
   it('refuses heads that are not there', () => {
@@ -131,20 +145,20 @@ describe('chooseDrafting', () => {
   it("takes an adapter's own heads where the server has default ones, and those for all others", () => {
     const [standard, own] = [headsOf('standard', 3), headsOf('own', 5)];
     assert.equal(withHeads(own, standard)?.heads, own.model);
-    assert.equal(withHeads(own, standard)?.mostPlaces, 5);
+    assert.equal(withHeads(own, standard)?.headPlaces, 5);
     assert.equal(withHeads(undefined, standard)?.heads, standard.model);
     assert.equal(withHeads(own, standard, { mode: 'ngram', tokens: 2 })?.heads, undefined);
-    assert.equal(withHeads(own, standard, { mode: 'medusa', tokens: 2 })?.mostPlaces, 2);
+    assert.equal(withHeads(own, standard, { mode: 'medusa', tokens: 2 })?.headPlaces, 2);
   });
 
   it('refuses heads that LoRAX would refuse, unless they are not used', () => {
     const [standard, old] = [headsOf('standard', 3), headsOf('old', 3, 1)];
     const refused = (heads: DraftHeads, standardHeads: DraftHeads | undefined, message: RegExp, strict = false) =>
-      assert.throws(() => withHeads(heads, standardHeads, undefined, strict), { code: 'ADAPTER_INVALID', message });
+      assert.throws(() => withHeads(heads, standardHeads, undefined, { strictHeads: strict }), { code: 'ADAPTER_INVALID', message });
     refused(headsOf('own', 3), undefined, /adapter `poet` .*default/);
     refused(old, standard, /version 1/);
     refused(headsOf('own', 4), standard, /are 4, the default ones 3/, true);
-    assert.ok(withHeads(headsOf('own', 3), standard, undefined, true));
+    assert.ok(withHeads(headsOf('own', 3), standard, undefined, { strictHeads: true }));
     for (const mode of ['off', 'ngram'] as const) {
       assert.equal(withHeads(old, undefined, { mode, tokens: undefined })?.heads, undefined);
     }
@@ -152,7 +166,7 @@ describe('chooseDrafting', () => {
 
   it("takes the default adapter's heads of any version, named or not", () => {
     const standard = headsOf('standard', 3, 1);
-    assert.equal(withHeads(headsOf('standard', 3, 1), standard, undefined, true)?.heads, standard.model);
+    assert.equal(withHeads(headsOf('standard', 3, 1), standard, undefined, { strictHeads: true })?.heads, standard.model);
     assert.equal(withHeads(undefined, standard)?.heads, standard.model);
   });
 
@@ -168,11 +182,11 @@ describe('chooseDrafting', () => {
     heads: DraftHeads | undefined,
     standard: DraftHeads | undefined,
     speculation?: SpeculationParams,
-    strictHeads = false,
+    { strictHeads = false, ngramTokens = 0 } = {},
   ) {
     const adapter = { id: 'poet', source: 'local' as const };
     const asked = { ...request, adapter, adapterGeneration: 'a1', heads, speculation };
-    return chooseDrafting(asked, { heads: standard, ngramTokens: 0, strictHeads });
+    return chooseDrafting(asked, { heads: standard, ngramTokens, strictHeads });
   }
 });
 

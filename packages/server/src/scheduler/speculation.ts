@@ -21,13 +21,13 @@ export interface SpeculationParams {
 export interface SpeculationDefaults {
   /** Of the server's default adapter: they guess for every request whose adapter brings none. */
   readonly heads: DraftHeads | undefined;
-  /** Tokens guessed by looking back where no heads are; 0 is none unless a request asks for it. */
+  /** Tokens guessed by looking back; 0 is none unless a request asks for it or has heads. */
   readonly ngramTokens: number;
   /** LoRAX's rule: an adapter's heads must be as many as the default ones. */
   readonly strictHeads: boolean;
 }
 
-/** For a request that asks for guesses by looking back on a server that does not make them by itself. */
+/** For a request that looks back on a server that is not told how far ahead that guesses. */
 const NGRAM_TOKENS = 4;
 
 export interface SpeculatedRequest {
@@ -50,10 +50,19 @@ export function chooseDrafting(request: SpeculatedRequest, defaults: Speculation
   if (mode === 'medusa' && heads === undefined) {
     throw invalidField('speculation.mode', 'is `medusa`, but neither the adapter nor the server has Medusa heads');
   }
-  const ngramTokens = mode === 'ngram' ? defaults.ngramTokens || NGRAM_TOKENS : defaults.ngramTokens;
-  const mostPlaces = tokens ?? heads?.model.headCount ?? ngramTokens;
-  if (mostPlaces === 0) return undefined;
-  return { heads: heads?.model, mostPlaces, key: keyOf(request, heads), adapter: nameOf(request.adapter) };
+  const headPlaces = heads === undefined ? 0 : (tokens ?? heads.model.headCount);
+  const lookbackPlaces = mode === 'medusa' ? 0 : (tokens ?? lookbackTokens(mode, heads, defaults));
+  if (headPlaces + lookbackPlaces === 0) return undefined;
+  return { heads: heads?.model, headPlaces, lookbackPlaces, key: keyOf(request, heads), adapter: nameOf(request.adapter) };
+}
+
+/** Beside heads a request looks back on every server: what that finds saves a run of them. */
+function lookbackTokens(
+  mode: SpeculationMode,
+  heads: DraftHeads | undefined,
+  { ngramTokens }: SpeculationDefaults,
+): number {
+  return mode === 'ngram' || heads !== undefined ? ngramTokens || NGRAM_TOKENS : ngramTokens;
 }
 
 /** As in LoRAX, only the default adapter's heads may be of version 1, and without it no other heads are used. */

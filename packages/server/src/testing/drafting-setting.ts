@@ -1,6 +1,6 @@
 /**
  * Sequences that run for ever on a machine whose steps cost what a test says, with heads that are right as often as it
- * says. Time is counted, not waited for.
+ * says, and texts that repeat themselves as it says. Time is counted, not waited for.
  */
 
 import type { MedusaModel } from '../layers/medusa/medusa-model.ts';
@@ -25,12 +25,16 @@ export interface DraftingMachine {
   readonly sequenceCount: number;
   readonly heads: MedusaModel;
   readonly candidates?: number;
+  /** Tokens that are also guessed by looking back. */
+  readonly lookbackPlaces?: number;
   /** Milliseconds of a step. */
   stepMs(rowCount: number): number;
   /** Milliseconds of a run of the heads, by the rows of all heads. */
   headMs(rowCount: number): number;
   /** How often the first guess for a place is right, where those before are. */
   chance(place: number): number;
+  /** What is chosen at a position; what looking back can find follows from it. */
+  truthAt?(position: number): number;
 }
 
 export class DraftingSetting {
@@ -68,7 +72,7 @@ export class DraftingSetting {
       },
       now: () => this.nowMs,
     });
-    this.#drafters = Array.from({ length: machine.sequenceCount }, () => makeDrafter(machine.heads));
+    this.#drafters = Array.from({ length: machine.sequenceCount }, () => makeDrafter(machine));
   }
 
   /** Tokens per millisecond over so many steps, against what they would be without drafts. */
@@ -100,7 +104,7 @@ export class DraftingSetting {
 
   /** What is chosen after a sequence's tokens follows from how many there are. */
   #output(): StepOutput {
-    const choose = (segment: number): number => truthAt(this.#drafters[segment]!.sequence.tokens.length);
+    const choose = (segment: number): number => this.#truthAt(this.#drafters[segment]!.sequence.tokens.length);
     return {
       best: (segment) => ({ id: choose(segment), logprob: -1 }),
       logits: unread,
@@ -111,7 +115,7 @@ export class DraftingSetting {
 
   #scores({ from, head }: Label): Float32Array {
     const scores = new Float32Array(VOCAB_SIZE);
-    const truth = truthAt(this.#lengthOf(from) + head!);
+    const truth = this.#truthAt(this.#lengthOf(from) + head!);
     const chance = this.machine.chance(head!);
     const drawn = this.#random.next();
     const rankOfTruth = drawn < chance ? 0 : drawn < chance * SECOND_CHANCE ? 1 : 3;
@@ -119,20 +123,20 @@ export class DraftingSetting {
     return scores;
   }
 
+  #truthAt(position: number): number {
+    return this.machine.truthAt?.(position) ?? (position * 5) % VOCAB_SIZE;
+  }
+
   #lengthOf({ segment }: DraftRow): number {
     return this.#drafters[segment]!.sequence.tokens.length;
   }
-}
-
-function truthAt(position: number): number {
-  return (position * 5) % VOCAB_SIZE;
 }
 
 function unread(): never {
   throw new Error('nobody reads it');
 }
 
-function makeDrafter(heads: MedusaModel): SequenceDrafter {
+function makeDrafter({ heads, lookbackPlaces = 0 }: DraftingMachine): SequenceDrafter {
   const watermark = { gamma: 0.5, delta: 2 };
   const scratch = new SamplingScratch(VOCAB_SIZE);
   const sequence = new Sequence({
@@ -145,5 +149,5 @@ function makeDrafter(heads: MedusaModel): SequenceDrafter {
     promptLogprobs: false,
     maxNewTokens: MOST_TOKENS,
   });
-  return new SequenceDrafter({ sequence, heads, mostPlaces: heads.headCount, key: 'one', adapter: 'base' });
+  return new SequenceDrafter({ sequence, heads, headPlaces: heads.headCount, lookbackPlaces, key: 'one', adapter: 'base' });
 }

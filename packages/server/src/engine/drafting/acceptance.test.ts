@@ -62,6 +62,15 @@ describe('Acceptance', () => {
     );
   });
 
+  it('learns nothing of what was guessed behind a place that was wrong', () => {
+    const acceptance = new Acceptance();
+    const before = acceptance.rate(1, 0);
+    for (let step = 0; step < 20; step++) acceptance.learn(guessesOf([[1], [2]]), [9, 2]);
+    assert.equal(acceptance.rate(1, 0), before);
+    acceptance.learn(guessesOf([[1, 9], [2]]), [9, 2]);
+    assert.ok(acceptance.rate(1, 0) > before, 'behind a second guess that was right it does');
+  });
+
   it('tells ranks and places apart', () => {
     const acceptance = new Acceptance();
     const guesses = guessesOf([

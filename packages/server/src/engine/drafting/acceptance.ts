@@ -41,9 +41,13 @@ export class Acceptance {
     return known?.rate ?? confidenceOf(classOf(confidence));
   }
 
-  /** Takes in what really followed: `truth[place]` as far as it is known. */
+  /**
+   * Takes in what really followed: `truth[place]` as far as it is known. It may be known beyond the first place that was
+   * guessed wrong, from the draft of somebody else: what was guessed behind that place was not worth a row.
+   */
   learn(guesses: Guesses, truth: readonly number[]): void {
     for (let place = 0; place < Math.min(guesses.length, truth.length); place++) {
+      if (place > 0 && !guesses[place - 1]!.some(({ token }) => token === truth[place - 1])) return;
       for (const [rank, { token, confidence }] of guesses[place]!.entries()) {
         const isRight = token === truth[place];
         observe(this.#ofRank(place, rank), isRight);

@@ -31,7 +31,7 @@ function roomOf({ chances, candidates, most }: Sequence): DraftRoom {
     const wrong = chances.findIndex((chance) => (step * 7) % 40 >= chance * 40);
     acceptance.learn(guesses, wrong < 0 ? chances.map(() => 0) : [...chances.slice(0, wrong).map(() => 0), step % 5]);
   }
-  return { tree: new DraftTree(guesses, acceptance), most };
+  return { tree: new DraftTree(guesses, acceptance), most, isFree: false };
 }
 
 const situation = fc.record({
@@ -121,6 +121,15 @@ describe('planDrafts', () => {
     };
     assert.deepEqual(planned(() => 1).placeCounts, [2, 2]);
     assert.deepEqual(planned((placeCount) => (placeCount > 2 ? 100 : 1)).placeCounts, [1, 1]);
+  });
+
+  it('asks no head for guesses that are there already', () => {
+    const [free, asked] = [0.9, 0.9].map((chance) => roomOf({ chances: [chance], candidates: 1, most: 6 }));
+    const headMs = (placeCount: number): number => 100 * placeCount;
+    const step = { rowCount: 2, tokenCount: 2, mostRows: Infinity, cost: costOf((rows) => 10 + 0.1 * rows), headMs };
+    const { counts, placeCounts } = planDrafts([{ ...free!, isFree: true }, asked!], step);
+    assert.deepEqual(counts, [1, 0]);
+    assert.deepEqual(placeCounts, [0, 0]);
   });
 
   it('gives the rows there are to those who accept the most', () => {

@@ -14,6 +14,8 @@ export interface DraftRoom {
   readonly tree: DraftTree;
   /** Most tokens that may be drafted for the sequence. */
   readonly most: number;
+  /** Its guesses are there already: no head has to run for them. */
+  readonly isFree: boolean;
 }
 
 /** A step without drafts. */
@@ -34,7 +36,7 @@ export interface PlannedStep extends StepSize {
 export interface DraftPlan {
   /** Tokens to draft for each sequence. */
   readonly counts: readonly number[];
-  /** Places to guess for each of them. */
+  /** Places that heads have to guess for each of them. */
   readonly placeCounts: readonly number[];
   /** Tokens per millisecond that the step is likely to give. */
   readonly speed: number;
@@ -77,7 +79,7 @@ interface Growth {
   /** Of the room. */
   readonly index: number;
   readonly score: number;
-  /** 1 where it is the first token of its place, else 0. */
+  /** 1 where it is the first token of a place that heads have to guess, else 0. */
   readonly newPlaces: number;
 }
 
@@ -89,11 +91,11 @@ function* byPromise(rooms: readonly DraftRoom[]): Generator<Growth, void, undefi
     const index = indexOfMost(scores);
     const score = scores[index] ?? 0;
     if (score <= 0) return;
-    const { tree } = rooms[index]!;
+    const { tree, isFree } = rooms[index]!;
     const reached = tree.placeCount;
     tree.grow();
     scores[index] = --left[index]! > 0 ? tree.nextScore : 0;
-    yield { index, score, newPlaces: tree.placeCount - reached };
+    yield { index, score, newPlaces: isFree ? 0 : tree.placeCount - reached };
   }
 }
 

@@ -37,6 +37,14 @@ export class DraftTree {
     this.#consider(0, 0, ROOT, 1);
   }
 
+  /** How many of its `count` most promising tokens are likely to be accepted. */
+  static promise(guesses: Guesses, acceptance: Acceptance, count: number): number {
+    const tree = new DraftTree(guesses, acceptance);
+    let promise = 0;
+    for (let i = 0; i < count; i++, tree.grow()) promise += tree.nextScore;
+    return promise;
+  }
+
   /** Probability that the next token is accepted, all that it follows included; 0 where nothing is left. */
   get nextScore(): number {
     return this.#candidates[0]?.score ?? 0;

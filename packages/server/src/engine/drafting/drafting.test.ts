@@ -3,6 +3,7 @@ import { describe, it } from 'node:test';
 import fc from 'fast-check';
 import { DraftingSetting, type DraftingMachine } from '../../testing/drafting-setting.ts';
 import { fakeHeads } from '../../testing/fake-heads.ts';
+import { Random } from '../../testing/random.ts';
 
 const MACHINE: DraftingMachine = {
   sequenceCount: 1,
@@ -86,8 +87,38 @@ describe('Drafting', () => {
     assert.ok(faster > slower * 1.1, `${faster} and ${slower}`);
   });
 
+  it('asks heads no more where looking back finds what follows, and again where it does not', async () => {
+    const noise = new Random(3).integers(100_000, 8);
+    const repeats = { ...MACHINE, lookbackPlaces: 4, truthAt: (position: number) => noise[position % 20]! };
+    const setting = new DraftingSetting(repeats);
+    await setting.speedUp(200);
+    const asked = setting.guessedAt.length;
+    assert.ok((await setting.speedUp(400)) > 4);
+    assert.ok(setting.guessedAt.length - asked < 10, String(setting.guessedAt.length - asked));
+    setting.machine = { ...repeats, truthAt: (position) => noise[position]! };
+    await setting.speedUp(300);
+    assert.ok((await setting.speedUp(300)) > 2);
+  });
+
+  it('is faster with both than with one, where a text repeats itself in parts', async () => {
+    const noise = new Random(4).integers(100_000, 8);
+    const truthAt = (position: number): number => noise[position % 100 < 50 ? position : position % 50]!;
+    const machine = { ...MACHINE, chance: () => 0.6, headMs: () => 3, truthAt };
+    const speedOf = async (of: Partial<DraftingMachine>): Promise<number> => {
+      const setting = new DraftingSetting({ ...machine, ...of });
+      await setting.speedUp(500);
+      return setting.speedUp(1500);
+    };
+    const both = await speedOf({ lookbackPlaces: 4 });
+    const [heads, lookback] = [await speedOf({}), await speedOf({ lookbackPlaces: 4, chance: () => 0 })];
+    assert.ok(both > heads * 1.05 && both > lookback * 1.05, `${both}, ${heads} and ${lookback}`);
+  });
+
   it('is never slower than without, by more than a little', async () => {
+    const noise = new Random(5).integers(100_000, 8);
     const machine = fc.record({
+      lookbackPlaces: fc.constantFrom(0, 4),
+      isRepeating: fc.boolean(),
       sequenceCount: fc.constantFrom(1, 2, 5, 16, 40),
       perRow: fc.double({ min: 0, max: 10, noNaN: true }),
       // Heads are one part of what a step of as many rows is.
@@ -96,10 +127,11 @@ describe('Drafting', () => {
       candidates: fc.constantFrom(1, 3),
     });
     await fc.assert(
-      fc.asyncProperty(machine, async ({ sequenceCount, perRow, headShare, right, candidates }) => {
+      fc.asyncProperty(machine, async ({ sequenceCount, perRow, headShare, right, candidates, lookbackPlaces, isRepeating }) => {
         const stepMs = (rowCount: number): number => 10 + perRow * rowCount;
         const setting = new DraftingSetting({
-          ...{ sequenceCount, heads: MACHINE.heads, candidates },
+          ...{ sequenceCount, heads: MACHINE.heads, candidates, lookbackPlaces },
+          ...(!isRepeating && { truthAt: (position: number) => noise[position]! }),
           stepMs,
           headMs: (rowCount) => headShare * stepMs(rowCount),
           chance: () => right,
@@ -108,7 +140,7 @@ describe('Drafting', () => {
         const speedUp = await setting.speedUp(400);
         assert.ok(speedUp > 0.97, String(speedUp));
       }),
-      { seed: 5, numRuns: 15 },
+      { seed: 5, numRuns: 20 },
     );
   });
 });

@@ -6,21 +6,17 @@
 import { LRUCache } from 'lru-cache';
 import type { Backend, Forward } from '../../backend/backend.ts';
 import type { SequenceAdvance } from '../sequence.ts';
-import { Acceptance } from './acceptance.ts';
 import { BatchMedusaWeights, type HeadRow } from './batch-medusa-weights.ts';
-import { planDrafts, type DraftPlan, type PlannedStep, type StepSize } from './draft-planner.ts';
+import { planDrafts, type DraftPlan, type DraftRoom, type PlannedStep, type StepSize } from './draft-planner.ts';
 import type { DraftingObserver } from './drafting-observer.ts';
 import { DraftTree } from './draft-tree.ts';
+import { Experience } from './experience.ts';
 import type { Guesses } from './guesses.ts';
 import type { SequenceDrafter } from './sequence-drafter.ts';
 import { StepCost } from './step-cost.ts';
 
 /** Adapters and heads whose acceptance is remembered. */
 const MAX_KEYS = 1024;
-
-/** Steps after which heads that do not pay are asked once more: twice as many each time, half where they surprise. */
-const SHORTEST_PAUSE = 16;
-const LONGEST_PAUSE = 512;
 
 /** Steps after which heads guess all their places once, or nobody would know any more what the farther ones are worth. */
 const WIDE_GUESS_INTERVAL = 32;
@@ -50,16 +46,6 @@ interface Guesser extends AdvancedSequence {
   readonly headCount: number;
 }
 
-/** What is known of the sequences with one key. */
-interface Experience {
-  readonly acceptance: Acceptance;
-  /** Steps between two trials of heads that do not pay, and the step of the next one. */
-  pause: number;
-  nextTrial: number;
-  /** Whose guesses the last trial gave. */
-  tried: SequenceDrafter | undefined;
-}
-
 export class Drafting {
   readonly #backend: Pick<Backend, 'runDraft'>;
   readonly #model: Forward;
@@ -86,11 +72,7 @@ export class Drafting {
    */
   propose(drafters: readonly SequenceDrafter[], step: StepSize, promptRows: number): void {
     if (this.#stepCost(step.rowCount).isOlder(step.rowCount, LONGEST_RUN)) return;
-    for (const drafter of drafters) drafter.look();
-    const rooms = drafters.map((drafter) => ({
-      tree: new DraftTree(drafter.guesses, this.#experience(drafter).acceptance),
-      most: drafter.sequence.draftRoom,
-    }));
+    const rooms = drafters.map((drafter) => this.#roomOf(drafter, drafter.guesses.heads));
     const { counts } = planDrafts(
       rooms,
       this.#planned(step, () => 0, promptRows),
@@ -121,17 +103,16 @@ export class Drafting {
     this.#tell(advanced);
     for (const { drafter, advance } of advanced) {
       const truth = advance.chosen.map(({ id }) => id);
-      const experience = this.#experience(drafter);
-      if (drafter === experience.tried) judgeTrial(experience, truth);
-      experience.acceptance.learn(drafter.guesses, truth);
+      this.#experience(drafter).learn(drafter, truth);
       drafter.forget();
     }
   }
 
-  /** Lets heads guess where that is likely to pay, or is to be tried again. */
+  /** Looks back for guesses, and lets heads guess where that is likely to pay beside them, or is to be tried again. */
   async guess(advanced: readonly AdvancedSequence[], nextStep: StepSize): Promise<void> {
-    const withHeads = advanced.filter(({ drafter }) => drafter.heads !== undefined);
-    const { wanted, candidates } = this.#worthwhile(withHeads, nextStep);
+    for (const { drafter } of advanced) drafter.lookBack();
+    if (advanced.every(({ drafter }) => drafter.heads === undefined)) return;
+    const { wanted, candidates } = this.#worthwhile(advanced, nextStep);
     if (wanted.length === 0) return;
     const rows = wanted.map(({ drafter, segment, advance, headCount }): HeadRow => {
       const { heads, sequence } = drafter;
@@ -157,39 +138,51 @@ export class Drafting {
     advanced: readonly AdvancedSequence[],
     nextStep: StepSize,
   ): { readonly wanted: Guesser[]; readonly candidates: number } {
-    let best: DraftPlan & { readonly candidates: number } = { counts: [], placeCounts: [], speed: -1, candidates: 1 };
-    for (const [candidates, cost] of this.#headCosts) {
-      const step = this.#planned(nextStep, (placeCount) => cost.estimate(placeCount) ?? 0);
-      const plan = this.#planUnknown(advanced, candidates, step);
-      if (plan.speed > best.speed) best = { ...plan, candidates };
-    }
+    const { plan, candidates } = this.#planGuesses(
+      advanced.map(({ drafter }) => drafter),
+      nextStep,
+    );
     const isWide = this.#stepCount % WIDE_GUESS_INTERVAL === 0;
     const wanted = advanced.flatMap((one, i): Guesser[] => {
       const { drafter } = one;
-      const planned = best.placeCounts[i]!;
-      if (drafter.sequence.draftRoom === 0 || !this.#pays(drafter, planned > 0)) return [];
-      return [{ ...one, headCount: isWide || planned === 0 ? drafter.placeCount : planned }];
+      const planned = plan.placeCounts[i]!;
+      if (drafter.headPlaces === 0 || drafter.sequence.draftRoom === 0) return [];
+      if (!this.#experience(drafter).asksHeads(drafter, planned > 0, this.#stepCount)) return [];
+      return [{ ...one, headCount: isWide || planned === 0 ? drafter.headPlaces : planned }];
     });
-    return { wanted, candidates: best.candidates };
+    return { wanted, candidates };
   }
 
-  /** Plans the next step with guesses of which only the chances are known. */
-  #planUnknown(advanced: readonly AdvancedSequence[], candidates: number, step: PlannedStep): DraftPlan {
-    const rooms = advanced.map(({ drafter }) => ({
-      tree: new DraftTree(unknownGuesses(drafter, candidates), this.#experience(drafter).acceptance),
-      most: drafter.sequence.draftRoom,
-    }));
-    return planDrafts(rooms, step);
+  /** The fastest next step: with what looking back found alone, or also with guesses of heads that are not made yet. */
+  #planGuesses(
+    drafters: readonly SequenceDrafter[],
+    nextStep: StepSize,
+  ): { readonly plan: DraftPlan; readonly candidates: number } {
+    const withoutHeads = drafters.map((drafter) => this.#roomOf(drafter, []));
+    let plan = planDrafts(
+      withoutHeads,
+      this.#planned(nextStep, () => 0),
+    );
+    let chosen = 1;
+    for (const [candidates, cost] of this.#headCosts) {
+      const rooms = drafters.map((drafter) => this.#roomOf(drafter, unknownGuesses(drafter, candidates)));
+      const headMs = (placeCount: number): number => (placeCount === 0 ? 0 : (cost.estimate(placeCount) ?? 0));
+      const withHeads = planDrafts(rooms, this.#planned(nextStep, headMs));
+      if (withHeads.speed > plan.speed) [plan, chosen] = [withHeads, candidates];
+    }
+    return { plan, candidates: chosen };
   }
 
-  /** Heads that do not pay are tried for one sequence of a key at a time. */
-  #pays(drafter: SequenceDrafter, isPlanned: boolean): boolean {
-    const experience = this.#experience(drafter);
-    if (isPlanned) experience.pause = SHORTEST_PAUSE;
-    else if (this.#stepCount < experience.nextTrial) return false;
-    else experience.tried = drafter;
-    experience.nextTrial = this.#stepCount + experience.pause;
-    return true;
+  /** With whichever guesses promise more: those of the heads, or what looking back found, which costs no run of heads. */
+  #roomOf(drafter: SequenceDrafter, ofHeads: Guesses): DraftRoom {
+    const { acceptance } = this.#experience(drafter);
+    const { lookback } = drafter.guesses;
+    const count = lookback.length;
+    const isFree =
+      count > 0 &&
+      DraftTree.promise(lookback, acceptance.lookback, count) >= DraftTree.promise(ofHeads, acceptance.heads, count);
+    const tree = isFree ? new DraftTree(lookback, acceptance.lookback) : new DraftTree(ofHeads, acceptance.heads);
+    return { tree, most: drafter.sequence.draftRoom, isFree };
   }
 
   #planned(step: StepSize, headMs: PlannedStep['headMs'], promptRows = 0): PlannedStep {
@@ -204,27 +197,16 @@ export class Drafting {
   }
 
   #experience({ key }: SequenceDrafter): Experience {
-    let known = this.#experiences.get(key);
-    if (known === undefined) {
-      const nextTrial = this.#stepCount + SHORTEST_PAUSE;
-      known = { acceptance: new Acceptance(), pause: SHORTEST_PAUSE, nextTrial, tried: undefined };
-      this.#experiences.set(key, known);
-    }
+    const known = this.#experiences.get(key) ?? new Experience(this.#stepCount);
+    this.#experiences.set(key, known);
     return known;
   }
 }
 
-/** Heads that were thought wrong and are right deserve another trial soon; otherwise a trial told nothing new. */
-function judgeTrial(experience: Experience, truth: readonly number[]): void {
-  const { acceptance, pause, tried } = experience;
-  const isSurprise = tried?.guesses[0]?.[0]?.token === truth[0] && acceptance.rate(0, 0) < 0.5;
-  experience.pause = isSurprise ? Math.max(SHORTEST_PAUSE, pause / 2) : Math.min(LONGEST_PAUSE, pause * 2);
-  experience.tried = undefined;
-}
-
-function unknownGuesses({ placeCount }: SequenceDrafter, candidates: number): Guesses {
+/** Of guesses that heads might make only the chances are known. */
+function unknownGuesses({ headPlaces }: SequenceDrafter, candidates: number): Guesses {
   const ranks = Array.from({ length: candidates }, () => ({ token: 0, confidence: undefined }));
-  return Array.from({ length: placeCount }, () => ranks);
+  return Array.from({ length: headPlaces }, () => ranks);
 }
 
 function sum(values: readonly number[]): number {

@@ -8,3 +8,7 @@ export interface Guess {
 
 /** `guesses[place][rank]`: for the places after the last token, at each the likeliest first. */
 export type Guesses = readonly (readonly Guess[])[];
+
+/** Who guesses: draft heads, or looking back in the sequence's own tokens. What each is worth is learnt apart. */
+export const GUESS_SOURCES = ['heads', 'lookback'] as const;
+export type GuessSource = (typeof GUESS_SOURCES)[number];

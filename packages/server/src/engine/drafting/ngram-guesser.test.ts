@@ -1,7 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import fc from 'fast-check';
-import { guessesOf } from '../../testing/guesses.ts';
 import { guessByNgram } from './ngram-guesser.ts';
 
 /** Few different tokens, so that there are matches of every length. */
@@ -21,10 +20,14 @@ function expected(of: readonly number[], most: number): number[][] {
   return [];
 }
 
+function tokensOf(of: readonly number[], most: number): number[][] {
+  return guessByNgram(of, most).map((ranked) => ranked.map(({ token }) => token));
+}
+
 describe('guessByNgram', () => {
   it('guesses what followed the longest match, and of several the most recent', () => {
     fc.assert(
-      fc.property(tokens, count, (of, most) => assert.deepEqual(guessByNgram(of, most), guessesOf(expected(of, most)))),
+      fc.property(tokens, count, (of, most) => assert.deepEqual(tokensOf(of, most), expected(of, most))),
     );
   });
 
@@ -36,14 +39,27 @@ describe('guessByNgram', () => {
   });
 
   it('goes on repeating a text that repeats itself', () => {
-    assert.deepEqual(guessByNgram([1, 2, 3, 1, 2, 3], 5), guessesOf([[1], [2], [3], [1], [2]]));
-    assert.deepEqual(guessByNgram([4, 4, 4, 4], 3), guessesOf([[4], [4], [4]]));
+    assert.deepEqual(tokensOf([1, 2, 3, 1, 2, 3], 5), [[1], [2], [3], [1], [2]]);
+    assert.deepEqual(tokensOf([4, 4, 4, 4], 3), [[4], [4], [4]]);
+  });
+
+  it('is the surer the longer the match, and would be of one token more for each guess that is right', () => {
+    const sure = (of: readonly number[]): number[] => guessByNgram(of, 3).map(([guess]) => guess!.confidence!);
+    const confidences = [2, 3, 4, 5, 6, 7].map((length) => {
+      const match = Array.from({ length }, (_, i) => i);
+      return sure([...match, 97, 98, 99, ...match]);
+    });
+    for (const [i, [first, second]] of confidences.slice(0, 4).entries()) {
+      assert.ok(first! > 0 && first! < second! && second! < 1);
+      assert.equal(second, confidences[i + 1]![0]);
+    }
+    assert.deepEqual(confidences[4], confidences[5], 'longer ones are no better signs');
   });
 
   it('looks back only so far, however long the text is', () => {
     const noise = Array.from({ length: 10_000 }, (_, i) => i + 10);
     assert.deepEqual(guessByNgram([1, 2, 3, ...noise, 1, 2], 4), []);
     const near = [...noise, 1, 2, 3, ...noise.slice(0, 100), 1, 2];
-    assert.deepEqual(guessByNgram(near, 1), guessesOf([[3]]));
+    assert.deepEqual(tokensOf(near, 1), [[3]]);
   });
 });

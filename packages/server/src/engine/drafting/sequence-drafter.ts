@@ -3,40 +3,46 @@
 import type { MedusaModel } from '../../layers/medusa/medusa-model.ts';
 import type { Sequence } from '../sequence.ts';
 import type { Draft } from './draft.ts';
-import type { Guesses } from './guesses.ts';
+import type { Guesses, GuessSource } from './guesses.ts';
 import { guessByNgram } from './ngram-guesser.ts';
 
 export interface DrafterOptions {
   readonly sequence: Sequence;
-  /** Draft heads, or undefined for guesses from the sequence's own tokens. */
+  /** Draft heads, or undefined where none guess. */
   readonly heads: MedusaModel | undefined;
-  /** Most tokens that a step may draft one after the other. */
-  readonly mostPlaces: number;
+  /** Most tokens that heads may guess one after the other. */
+  readonly headPlaces: number;
+  /** Tokens to guess from the sequence's own; 0 does not look back. */
+  readonly lookbackPlaces: number;
   /** Sequences with one key are likely to accept alike: the same adapter, the same heads, sampled or not. */
   readonly key: string;
   /** Whom the drafts are counted for. */
   readonly adapter: string;
 }
 
+const NOTHING: Readonly<Record<GuessSource, Guesses>> = { heads: [], lookback: [] };
+
 export class SequenceDrafter {
   readonly sequence: Sequence;
   readonly heads: MedusaModel | undefined;
   readonly key: string;
   readonly adapter: string;
-  readonly #mostPlaces: number;
-  #guesses: Guesses = [];
+  readonly #headPlaces: number;
+  readonly #lookbackPlaces: number;
+  #guesses = NOTHING;
   #draft: Draft | undefined;
 
-  constructor({ sequence, heads, mostPlaces, key, adapter }: DrafterOptions) {
+  constructor({ sequence, heads, headPlaces, lookbackPlaces, key, adapter }: DrafterOptions) {
     this.sequence = sequence;
     this.heads = heads;
     this.key = key;
     this.adapter = adapter;
-    this.#mostPlaces = mostPlaces;
+    this.#headPlaces = headPlaces;
+    this.#lookbackPlaces = lookbackPlaces;
   }
 
-  /** For the tokens after the last one; those of heads are what they guessed after the last step. */
-  get guesses(): Guesses {
+  /** For the tokens after the last one, made after the last step; none of heads that were not asked. */
+  get guesses(): Readonly<Record<GuessSource, Guesses>> {
     return this.#guesses;
   }
 
@@ -45,18 +51,18 @@ export class SequenceDrafter {
     return this.#draft;
   }
 
-  /** Places that can be guessed at all. */
-  get placeCount(): number {
-    return Math.min(this.#mostPlaces, this.heads?.headCount ?? this.#mostPlaces);
+  /** Places that heads can guess at all. */
+  get headPlaces(): number {
+    return Math.min(this.#headPlaces, this.heads?.headCount ?? 0);
   }
 
-  take(guesses: Guesses): void {
-    this.#guesses = guesses.slice(0, this.#mostPlaces);
+  take(heads: Guesses): void {
+    this.#guesses = { ...this.#guesses, heads: heads.slice(0, this.#headPlaces) };
   }
 
-  /** Looks for guesses where no heads make them. */
-  look(): void {
-    if (this.heads === undefined) this.#guesses = guessByNgram(this.sequence.tokens, this.#mostPlaces);
+  lookBack(): void {
+    if (this.#lookbackPlaces === 0) return;
+    this.#guesses = { ...this.#guesses, lookback: guessByNgram(this.sequence.tokens, this.#lookbackPlaces) };
   }
 
   propose(draft: Draft): void {
@@ -65,7 +71,7 @@ export class SequenceDrafter {
   }
 
   forget(): void {
-    this.#guesses = [];
+    this.#guesses = NOTHING;
     this.#draft = undefined;
   }
 }
