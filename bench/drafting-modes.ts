@@ -14,7 +14,7 @@ export type DraftMode = (typeof DRAFT_MODES)[number];
 
 /** Guesses per place of a tree. */
 const TREE_CANDIDATES = 4;
-const LOOKUP_TOKENS = 4;
+const LOOKUP_TOKENS = 8;
 
 /** What the heads of the bundled model name as their base. */
 const MODEL_ID = 'lorax-demo/base';

@@ -120,7 +120,7 @@ describe('chooseDrafting', () => {
     assert.equal(choose(undefined, 0), undefined);
     assert.equal(choose(undefined, 5)?.lookbackPlaces, 5);
     assert.equal(choose({ mode: 'auto', tokens: 2 }, 5)?.lookbackPlaces, 2);
-    assert.equal(choose({ mode: 'ngram', tokens: undefined }, 0)?.lookbackPlaces, 4);
+    assert.equal(choose({ mode: 'ngram', tokens: undefined }, 0)?.lookbackPlaces, 8);
     assert.equal(choose({ mode: 'off', tokens: 3 }, 5), undefined);
   });
 
@@ -130,11 +130,11 @@ describe('chooseDrafting', () => {
       const chosen = withHeads(undefined, standard, speculation, { ngramTokens });
       return [chosen?.headPlaces, chosen?.lookbackPlaces];
     };
-    assert.deepEqual(places(), [3, 4]);
+    assert.deepEqual(places(), [3, 8]);
     assert.deepEqual(places(undefined, 6), [3, 6]);
     assert.deepEqual(places({ mode: 'auto', tokens: 2 }), [2, 2]);
     assert.deepEqual(places({ mode: 'medusa', tokens: undefined }), [3, 0]);
-    assert.deepEqual(places({ mode: 'ngram', tokens: undefined }), [0, 4]);
+    assert.deepEqual(places({ mode: 'ngram', tokens: undefined }), [0, 8]);
     assert.deepEqual(places({ mode: 'off', tokens: undefined }), [undefined, undefined]);
   });
 

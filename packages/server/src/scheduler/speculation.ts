@@ -28,7 +28,7 @@ export interface SpeculationDefaults {
 }
 
 /** For a request that looks back on a server that is not told how far ahead that guesses. */
-const NGRAM_TOKENS = 4;
+const NGRAM_TOKENS = 8;
 
 export interface SpeculatedRequest {
   readonly speculation: SpeculationParams | undefined;

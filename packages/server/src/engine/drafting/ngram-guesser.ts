@@ -6,7 +6,7 @@
 import type { Guesses } from './guesses.ts';
 
 /** Longer matches are no better signs than these. */
-const LONGEST_MATCH = 6;
+const LONGEST_MATCH = 12;
 /** One token in common says next to nothing. */
 const SHORTEST_MATCH = 2;
 /** Tokens in common at which what followed is as likely right as wrong, until more is known. */
