@@ -154,7 +154,10 @@ describe('chooseDrafting', () => {
   it('refuses heads that LoRAX would refuse, unless they are not used', () => {
     const [standard, old] = [headsOf('standard', 3), headsOf('old', 3, 1)];
     const refused = (heads: DraftHeads, standardHeads: DraftHeads | undefined, message: RegExp, strict = false) =>
-      assert.throws(() => withHeads(heads, standardHeads, undefined, { strictHeads: strict }), { code: 'ADAPTER_INVALID', message });
+      assert.throws(() => withHeads(heads, standardHeads, undefined, { strictHeads: strict }), {
+        code: 'ADAPTER_INVALID',
+        message,
+      });
     refused(headsOf('own', 3), undefined, /adapter `poet` .*default/);
     refused(old, standard, /version 1/);
     refused(headsOf('own', 4), standard, /are 4, the default ones 3/, true);
@@ -166,7 +169,10 @@ describe('chooseDrafting', () => {
 
   it("takes the default adapter's heads of any version, named or not", () => {
     const standard = headsOf('standard', 3, 1);
-    assert.equal(withHeads(headsOf('standard', 3, 1), standard, undefined, { strictHeads: true })?.heads, standard.model);
+    assert.equal(
+      withHeads(headsOf('standard', 3, 1), standard, undefined, { strictHeads: true })?.heads,
+      standard.model,
+    );
     assert.equal(withHeads(undefined, standard)?.heads, standard.model);
   });
 

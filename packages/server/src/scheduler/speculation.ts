@@ -53,7 +53,13 @@ export function chooseDrafting(request: SpeculatedRequest, defaults: Speculation
   const headPlaces = heads === undefined ? 0 : (tokens ?? heads.model.headCount);
   const lookbackPlaces = mode === 'medusa' ? 0 : (tokens ?? lookbackTokens(mode, heads, defaults));
   if (headPlaces + lookbackPlaces === 0) return undefined;
-  return { heads: heads?.model, headPlaces, lookbackPlaces, key: keyOf(request, heads), adapter: nameOf(request.adapter) };
+  return {
+    heads: heads?.model,
+    headPlaces,
+    lookbackPlaces,
+    key: keyOf(request, heads),
+    adapter: nameOf(request.adapter),
+  };
 }
 
 /** Beside heads a request looks back on every server: what that finds saves a run of them. */

@@ -149,5 +149,12 @@ function makeDrafter({ heads, lookbackPlaces = 0 }: DraftingMachine): SequenceDr
     promptLogprobs: false,
     maxNewTokens: MOST_TOKENS,
   });
-  return new SequenceDrafter({ sequence, heads, headPlaces: heads.headCount, lookbackPlaces, key: 'one', adapter: 'base' });
+  return new SequenceDrafter({
+    sequence,
+    heads,
+    headPlaces: heads.headCount,
+    lookbackPlaces,
+    key: 'one',
+    adapter: 'base',
+  });
 }

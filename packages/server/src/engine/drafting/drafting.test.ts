@@ -127,19 +127,22 @@ describe('Drafting', () => {
       candidates: fc.constantFrom(1, 3),
     });
     await fc.assert(
-      fc.asyncProperty(machine, async ({ sequenceCount, perRow, headShare, right, candidates, lookbackPlaces, isRepeating }) => {
-        const stepMs = (rowCount: number): number => 10 + perRow * rowCount;
-        const setting = new DraftingSetting({
-          ...{ sequenceCount, heads: MACHINE.heads, candidates, lookbackPlaces },
-          ...(!isRepeating && { truthAt: (position: number) => noise[position]! }),
-          stepMs,
-          headMs: (rowCount) => headShare * stepMs(rowCount),
-          chance: () => right,
-        });
-        await setting.speedUp(100); // what nobody knows yet has to be tried
-        const speedUp = await setting.speedUp(400);
-        assert.ok(speedUp > 0.97, String(speedUp));
-      }),
+      fc.asyncProperty(
+        machine,
+        async ({ sequenceCount, perRow, headShare, right, candidates, lookbackPlaces, isRepeating }) => {
+          const stepMs = (rowCount: number): number => 10 + perRow * rowCount;
+          const setting = new DraftingSetting({
+            ...{ sequenceCount, heads: MACHINE.heads, candidates, lookbackPlaces },
+            ...(!isRepeating && { truthAt: (position: number) => noise[position]! }),
+            stepMs,
+            headMs: (rowCount) => headShare * stepMs(rowCount),
+            chance: () => right,
+          });
+          await setting.speedUp(100); // what nobody knows yet has to be tried
+          const speedUp = await setting.speedUp(400);
+          assert.ok(speedUp > 0.97, String(speedUp));
+        },
+      ),
       { seed: 5, numRuns: 20 },
     );
   });

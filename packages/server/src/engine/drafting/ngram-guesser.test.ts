@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import fc from 'fast-check';
-import { guessByNgram } from './ngram-guesser.ts';
+import { NgramGuesser } from './ngram-guesser.ts';
 
 /** Few different tokens, so that there are matches of every length. */
 const tokens = fc.array(fc.integer({ min: 0, max: 3 }), { maxLength: 40 });
@@ -21,21 +21,32 @@ function expected(of: readonly number[], most: number): number[][] {
 }
 
 function tokensOf(of: readonly number[], most: number): number[][] {
-  return guessByNgram(of, most).map((ranked) => ranked.map(({ token }) => token));
+  return new NgramGuesser(of).guess(most).map((ranked) => ranked.map(({ token }) => token));
 }
 
-describe('guessByNgram', () => {
+describe('NgramGuesser', () => {
   it('guesses what followed the longest match, and of several the most recent', () => {
+    fc.assert(fc.property(tokens, count, (of, most) => assert.deepEqual(tokensOf(of, most), expected(of, most))));
+  });
+
+  it('guesses the same as a list grows', () => {
     fc.assert(
-      fc.property(tokens, count, (of, most) => assert.deepEqual(tokensOf(of, most), expected(of, most))),
+      fc.property(tokens, fc.array(fc.integer({ min: 1, max: 5 })), (of, strides) => {
+        const growing: number[] = [];
+        const guesser = new NgramGuesser(growing);
+        for (const stride of strides) {
+          growing.push(...of.slice(growing.length, growing.length + stride));
+          assert.deepEqual(guesser.guess(4), new NgramGuesser([...growing]).guess(4));
+        }
+      }),
     );
   });
 
   it('guesses nothing where nothing matches', () => {
     const distinct = Array.from({ length: 50 }, (_, i) => i);
-    assert.deepEqual(guessByNgram(distinct, 4), []);
-    assert.deepEqual(guessByNgram([...distinct, 7], 4), [], 'one token in common is no match');
-    assert.deepEqual(guessByNgram([], 4), []);
+    assert.deepEqual(new NgramGuesser(distinct).guess(4), []);
+    assert.deepEqual(new NgramGuesser([...distinct, 7]).guess(4), [], 'one token in common is no match');
+    assert.deepEqual(new NgramGuesser([]).guess(4), []);
   });
 
   it('goes on repeating a text that repeats itself', () => {
@@ -44,7 +55,8 @@ describe('guessByNgram', () => {
   });
 
   it('is the surer the longer the match, and would be of one token more for each guess that is right', () => {
-    const sure = (of: readonly number[]): number[] => guessByNgram(of, 3).map(([guess]) => guess!.confidence!);
+    const sure = (of: readonly number[]): number[] =>
+      new NgramGuesser(of).guess(3).map(([guess]) => guess!.confidence!);
     const confidences = [2, 3, 11, 12, 13].map((length) => {
       const match = Array.from({ length }, (_, i) => i);
       return sure([...match, 97, 98, 99, ...match]);
@@ -56,7 +68,12 @@ describe('guessByNgram', () => {
 
   it('looks back only so far, however long the text is', () => {
     const noise = Array.from({ length: 10_000 }, (_, i) => i + 10);
-    assert.deepEqual(guessByNgram([1, 2, 3, ...noise, 1, 2], 4), []);
+    assert.deepEqual(new NgramGuesser([1, 2, 3, ...noise, 1, 2]).guess(4), []);
+    const grown = [1, 2, 3];
+    const guesser = new NgramGuesser(grown);
+    guesser.guess(4);
+    grown.push(...noise, 1, 2);
+    assert.deepEqual(guesser.guess(4), [], 'also where it was remembered');
     const near = [...noise, 1, 2, 3, ...noise.slice(0, 100), 1, 2];
     assert.deepEqual(tokensOf(near, 1), [[3]]);
   });

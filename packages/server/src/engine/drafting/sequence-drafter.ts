@@ -4,7 +4,7 @@ import type { MedusaModel } from '../../layers/medusa/medusa-model.ts';
 import type { Sequence } from '../sequence.ts';
 import type { Draft } from './draft.ts';
 import type { Guesses, GuessSource } from './guesses.ts';
-import { guessByNgram } from './ngram-guesser.ts';
+import { NgramGuesser } from './ngram-guesser.ts';
 
 export interface DrafterOptions {
   readonly sequence: Sequence;
@@ -29,6 +29,7 @@ export class SequenceDrafter {
   readonly adapter: string;
   readonly #headPlaces: number;
   readonly #lookbackPlaces: number;
+  readonly #ngrams: NgramGuesser;
   #guesses = NOTHING;
   #draft: Draft | undefined;
 
@@ -39,6 +40,7 @@ export class SequenceDrafter {
     this.adapter = adapter;
     this.#headPlaces = headPlaces;
     this.#lookbackPlaces = lookbackPlaces;
+    this.#ngrams = new NgramGuesser(sequence.tokens);
   }
 
   /** For the tokens after the last one, made after the last step; none of heads that were not asked. */
@@ -62,7 +64,7 @@ export class SequenceDrafter {
 
   lookBack(): void {
     if (this.#lookbackPlaces === 0) return;
-    this.#guesses = { ...this.#guesses, lookback: guessByNgram(this.sequence.tokens, this.#lookbackPlaces) };
+    this.#guesses = { ...this.#guesses, lookback: this.#ngrams.guess(this.#lookbackPlaces) };
   }
 
   propose(draft: Draft): void {
