@@ -79,13 +79,13 @@ test('every way of drafting answers the same requests at each number of streams,
     json,
   );
   assert.equal(status, 0, stderr);
-  assert.match(stdout, /^\d+ of 12 at most 3 % slower than without drafts$/m);
+  assert.match(stdout, /^\d+ of 16 at most 3 % slower than without drafts$/m);
   const found = records(json).filter(({ kind }) => kind === 'drafting') as unknown as DraftingRecord[];
   assert.deepEqual(
     found.map(({ mode, load: { sampled, streamCount } }) => [sampled, streamCount, mode].join()),
     [false, true].flatMap((sampled) =>
       [1, 2].flatMap((count) =>
-        ['off', 'again', 'chain', 'tree', 'lookup'].map((mode) => [sampled, count, mode].join()),
+        ['off', 'again', 'chain', 'tree', 'heads', 'lookup'].map((mode) => [sampled, count, mode].join()),
       ),
     ),
   );
