@@ -89,7 +89,7 @@ export const GENERATE_OPTIONS = {
     default: 'auto' as const,
     env: false,
     group: 'Drafting',
-    help: 'How tokens are guessed ahead: by Medusa heads, by looking back in the text (ngram), or not at all; changes no answer',
+    help: 'How tokens are guessed ahead: by Medusa heads alone, by looking back in the text alone (ngram), or not at all; changes no answer',
   },
   speculationTokens: {
     ...integer(1, 64),

@@ -82,7 +82,7 @@ export function createMetrics({ maxInputLength, maxTotalTokens }: MetricLimits) 
     ]),
     draftTokensDrafted: tally(
       'draft_tokens_drafted_total',
-      'Tokens of those drafts by their place, 1 being that of the first draft head',
+      'Tokens of those drafts by their place, 1 being the first',
       ['adapter', 'place'],
     ),
     draftTokensAccepted: tally(

@@ -7,10 +7,10 @@ const Speculation = z
   .object({
     mode: z.enum(SPECULATION_MODES).nullish().openapi({
       description:
-        'medusa: by Medusa heads; ngram: by looking back in the text; off: not at all. Absent or auto: as the server does.',
+        'medusa: by Medusa heads alone; ngram: by looking back in the text alone; off: not at all. Absent or auto: by both where there are heads, else as the server does.',
     }),
     tokens: z.int().min(1).max(MAX_SPECULATION_TOKENS).nullish().openapi({
-      description: 'Most tokens guessed in a row, as far as the heads go. Absent: as the server does.',
+      description: 'Most tokens guessed in a row; those of heads as far as they go. Absent: as the server does.',
     }),
   })
   .openapi('Speculation', {
