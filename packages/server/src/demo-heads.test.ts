@@ -30,10 +30,12 @@ const deps = {
   signal: new AbortController().signal,
 };
 
+/** The last one repeats itself, so that looking back finds something beside the heads. */
 const PROMPTS = [
   'Once upon a time there was a king who',
   'The fox said to the crow, "',
   'In the middle of the forest stood a house, and in the house',
+  '"Who is there?" said the king. "It is I," said the fox. "Who is there?" said the king. "It is I," said',
 ];
 
 /** The base, LoRA of several kinds, other heads, and LoRA and heads in one folder. */

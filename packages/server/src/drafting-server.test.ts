@@ -205,6 +205,19 @@ describe('a server with Medusa heads', () => {
     });
   });
 
+  it('looks back beside heads, unless a request wants them alone', async () => {
+    await serving(['--adapter-id', 'three'], async (server) => {
+      const { details } = await generate(server, { speculation: { tokens: 2 } });
+      assert.ok(details.skipped_tokens > 0, 'random heads are hardly ever right');
+      assert.equal(skippedOf(details), details.skipped_tokens);
+      const series = (place: number) => `lorax_draft_tokens_accepted_total{adapter="base",place="${place}"}`;
+      const accepted = await Promise.all([1, 2].map((place) => metric(server, series(place))));
+      assert.equal(accepted[0]! + accepted[1]!, details.skipped_tokens);
+      const alone = await generate(server, { speculation: { mode: 'medusa', tokens: 2 } });
+      assert.ok(alone.details.skipped_tokens < details.skipped_tokens);
+    });
+  });
+
   it('says which heads are the default ones', async () => {
     await serving(
       ['--adapter-id', 'three', '--strict-medusa-heads', '--speculation-max-batch-size', '9'],
