@@ -12,6 +12,7 @@ import { cachedFolder } from './cache.ts';
 import type { BenchOptions } from './options.ts';
 import { adapterId, writeAdapter, type AdapterRecipe } from './random-adapter.ts';
 import { writeModel } from './random-model.ts';
+import type { RandomWords } from './random-tensors.ts';
 import { StepRecorder } from './step-recorder.ts';
 
 export interface BenchEngine {
@@ -23,18 +24,21 @@ export interface BenchEngine {
 /** Cells for the streams of a run, with room for as many more. */
 const KV_CELLS = 16_384;
 
-/** The model and all adapters are on disk when it returns. */
-export function prepareFiles(bench: BenchOptions, adapters: readonly AdapterRecipe[]): string {
-  const { cache, shape, dtype } = bench;
-  const modelId = modelName(bench);
+/** A random model and where it is kept. */
+export type RandomModel = Pick<BenchOptions, 'cache' | 'shape' | 'dtype'>;
+
+/** The model and all adapters are on disk when it returns. Their values come from `words`, or are all different. */
+export function prepareFiles(model: RandomModel, adapters: readonly AdapterRecipe[], words?: RandomWords): string {
+  const { cache, shape, dtype } = model;
+  const modelId = modelName(model);
   const folder = cachedFolder(cache, `${modelId}/base`, (path) => {
     process.stderr.write(`making ${modelId} in ${cache}\n`);
-    writeModel(path, shape, dtype);
+    writeModel(path, shape, dtype, words);
   });
-  mkdirSync(join(cache, modelId, 'adapters'), { recursive: true });
+  mkdirSync(adapterFolder(model), { recursive: true });
   for (const recipe of adapters) {
     cachedFolder(cache, `${modelId}/adapters/${adapterId(recipe)}`, (path) =>
-      writeAdapter(path, shape, modelId, dtype, recipe),
+      writeAdapter(path, { shape, modelId, dtype }, recipe, words),
     );
   }
   return folder;
@@ -42,9 +46,17 @@ export function prepareFiles(bench: BenchOptions, adapters: readonly AdapterReci
 
 export function openBenchEngine(bench: BenchOptions, folder: string): Promise<BenchEngine> {
   const { dtype, precision: matmulPrecision } = bench;
-  const adapterRoot = join(bench.cache, modelName(bench), 'adapters');
-  return openServed(bench, { modelId: modelName(bench), folder, adapterRoot, given: { dtype, matmulPrecision } });
+  const given = { dtype, matmulPrecision };
+  return openServed(bench, { modelId: modelName(bench), folder, adapterRoot: adapterFolder(bench), given });
 }
+
+/** Of all the model's adapters. */
+export function adapterFolder(model: RandomModel): string {
+  return join(model.cache, modelName(model), 'adapters');
+}
+
+/** What an engine needs to know of the benchmark. */
+export type EngineOptions = Pick<BenchOptions, 'cache' | 'threads' | 'ggmlPath'>;
 
 export interface ServedModel {
   readonly modelId: string;
@@ -54,7 +66,7 @@ export interface ServedModel {
   readonly given: Partial<GivenOptions>;
 }
 
-export async function openServed(bench: BenchOptions, served: ServedModel): Promise<BenchEngine> {
+export async function openServed(bench: EngineOptions, served: ServedModel): Promise<BenchEngine> {
   const { modelId, folder, adapterRoot } = served;
   const options = serveOptions(bench, served);
   const recorder = new StepRecorder();
@@ -69,12 +81,12 @@ export async function openServed(bench: BenchOptions, served: ServedModel): Prom
   return { engine, recorder, options };
 }
 
-function modelName({ shape, dtype }: BenchOptions): string {
+function modelName({ shape, dtype }: RandomModel): string {
   return `random-${shape.name}-${dtype}`;
 }
 
 /** The server's defaults, whatever the environment says. */
-function serveOptions({ threads, ggmlPath }: BenchOptions, { folder, adapterRoot, given }: ServedModel): ServeOptions {
+function serveOptions({ threads, ggmlPath }: EngineOptions, { folder, adapterRoot, given }: ServedModel): ServeOptions {
   const rows = Object.entries(OPTIONS).map(([key, row]) => [key, 'default' in row ? row.default : undefined]);
   const defaults = Object.fromEntries(rows) as GivenOptions; // each key's default comes from its own row
   const limits = { maxTotalTokens: 1024, maxBatchTotalTokens: KV_CELLS };

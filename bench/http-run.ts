@@ -8,9 +8,9 @@ import { makeServing } from '#server/serving/http.ts';
 import { createLogger } from '#server/telemetry/log.ts';
 import { createMetrics } from '#server/telemetry/metrics.ts';
 import type { BenchEngine } from './bench-engine.ts';
-import type { ClientJob } from './http-client.ts';
+import type { ClientJob, ClientResult } from './http-client.ts';
 import { adapterId } from './random-adapter.ts';
-import { promptTokens, type StreamResult } from './run.ts';
+import { promptTokens } from './run.ts';
 import type { Scenario } from './scenario.ts';
 
 export function openServer({ engine, options }: BenchEngine): Promise<RunningServer> {
@@ -24,11 +24,11 @@ export function openServer({ engine, options }: BenchEngine): Promise<RunningSer
   return listen(app, { hostname: '127.0.0.1', port: 0 });
 }
 
-export async function streamThroughHttp(port: number, scenario: Scenario, vocabSize: number): Promise<StreamResult[]> {
+export async function streamThroughHttp(port: number, scenario: Scenario, vocabSize: number): Promise<ClientResult[]> {
   const bodies = scenario.streams.map((_, index) => completionBody(scenario, index, vocabSize));
   const job: ClientJob = { port, bodies };
   const worker = new Worker(new URL('./http-client.js', import.meta.url), { workerData: job });
-  const [results] = (await once(worker, 'message')) as [StreamResult[]];
+  const [results] = (await once(worker, 'message')) as [ClientResult[]];
   await worker.terminate();
   return results;
 }

@@ -94,7 +94,7 @@ test('every way of drafting answers the same requests at each number of streams,
 
 test('a wrong flag is named, and nothing is made', () => {
   for (const [args, message] of [
-    [['--shape', 'huge'], /--shape: is tinyllama, demo, small or a JSON object/],
+    [['--shape', 'huge'], /--shape: is mistral-7b, tinyllama, demo, small or a JSON object/],
     [['--streams', '0'], /--streams: must be a whole number/],
     [['--dtype', 'int8'], /--dtype: must be one of bfloat16, float16, float32/],
     [['--speed'], /--speed/],

@@ -5,6 +5,7 @@ import { resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { LoraxError } from '#server/base/errors.ts';
 import type { Dtype } from '#server/weights/tensor-view.ts';
+import { count, counts, oneOf } from './flag-values.ts';
 import type { ScenarioSettings } from './scenario.ts';
 import { readShape, type Shape } from './shapes.ts';
 
@@ -17,7 +18,7 @@ const DEMO_HEADS = fileURLToPath(new URL('../../packages/demo-model/adapters/med
 
 export const HELP = `npm run bench -- [options]
 
-  --shape NAME|JSON          tinyllama (1.1 B parameters), demo, small, or dimensions as JSON      [tinyllama]
+  --shape NAME|JSON          mistral-7b, tinyllama (1.1 B parameters), demo, small, or dimensions as JSON [tinyllama]
   --dtype TYPE               bfloat16, float16, float32                                            [bfloat16]
   --matmul-precision LEVEL   high, medium                                                          [high]
   --threads N                threads that compute a step                                           [all cores]
@@ -107,23 +108,4 @@ function parse(argv: readonly string[]) {
   } catch (error) {
     throw new LoraxError('OPTION_INVALID', { option: 'line', reason: (error as Error).message }, { cause: error });
   }
-}
-
-function count(option: string, text: string): number {
-  const value = Number(text);
-  if (!/^\d+$/.test(text) || value < 1 || value > 1024) refuse(option, 'must be a whole number from 1 to 1024');
-  return value;
-}
-
-function counts(option: string, text: string): number[] {
-  return text.split(',').map((item) => count(option, item));
-}
-
-function oneOf<const T extends string>(option: string, text: string, choices: readonly T[]): T {
-  const chosen = choices.find((choice) => choice === text);
-  return chosen ?? refuse(option, `must be one of ${choices.join(', ')}`);
-}
-
-function refuse(option: string, reason: string): never {
-  throw new LoraxError('OPTION_INVALID', { option, reason });
 }

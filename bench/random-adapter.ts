@@ -13,13 +13,25 @@ export interface AdapterRecipe {
   readonly index: number;
 }
 
+/** The model that adapters are for. */
+export interface AdapterBase {
+  readonly shape: Shape;
+  readonly modelId: string;
+  readonly dtype: Dtype;
+}
+
 /** The adapter's id, which is the name of its folder. */
 export function adapterId({ rank, index }: AdapterRecipe): string {
   return `rank${rank}-${index}`;
 }
 
 /** Fills `folder`, which exists. */
-export function writeAdapter(folder: string, shape: Shape, modelId: string, dtype: Dtype, recipe: AdapterRecipe): void {
+export function writeAdapter(
+  folder: string,
+  { shape, modelId, dtype }: AdapterBase,
+  recipe: AdapterRecipe,
+  words: RandomWords = new RandomWords(1 + recipe.index + 1000 * recipe.rank),
+): void {
   const { rank } = recipe;
   const config = {
     peft_type: 'LORA',
@@ -30,15 +42,15 @@ export function writeAdapter(folder: string, shape: Shape, modelId: string, dtyp
     target_modules: ['q_proj', 'k_proj', 'v_proj', 'o_proj', 'gate_proj', 'up_proj', 'down_proj'],
   };
   writeFileSync(join(folder, 'adapter_config.json'), JSON.stringify(config));
-  writeSafetensors(join(folder, 'adapter_model.safetensors'), adapterTensors(shape, dtype, recipe));
+  writeSafetensors(join(folder, 'adapter_model.safetensors'), adapterTensors(shape, dtype, rank, words));
 }
 
 function* adapterTensors(
   shape: Shape,
   dtype: Dtype,
-  { rank, index }: AdapterRecipe,
+  rank: number,
+  words: RandomWords,
 ): Generator<TensorToWrite, void, undefined> {
-  const words = new RandomWords(1 + index + 1000 * rank);
   for (const { path, inFeatures, outFeatures } of projections(shape)) {
     yield randomTensor(words, `base_model.model.${path}.lora_A.weight`, dtype, [rank, inFeatures]);
     yield randomTensor(words, `base_model.model.${path}.lora_B.weight`, dtype, [outFeatures, rank]);

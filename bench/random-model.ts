@@ -12,11 +12,16 @@ const SEED = 0x2545f491;
 const CONTEXT_LEN = 2048;
 
 /** Fills `folder`, which exists. */
-export function writeModel(folder: string, shape: Shape, dtype: Dtype): void {
+export function writeModel(
+  folder: string,
+  shape: Shape,
+  dtype: Dtype,
+  words: RandomWords = new RandomWords(SEED),
+): void {
   writeJson(join(folder, 'config.json'), modelConfig(shape, dtype));
   writeJson(join(folder, 'tokenizer.json'), tokenizerJson(shape.vocabSize));
   writeJson(join(folder, 'tokenizer_config.json'), { bos_token: '<s>', eos_token: '</s>', unk_token: '<unk>' });
-  writeSafetensors(join(folder, 'model.safetensors'), modelTensors(shape, dtype));
+  writeSafetensors(join(folder, 'model.safetensors'), modelTensors(shape, dtype, words));
 }
 
 function modelConfig(shape: Shape, dtype: Dtype): object {
@@ -39,9 +44,8 @@ function modelConfig(shape: Shape, dtype: Dtype): object {
   };
 }
 
-function* modelTensors(shape: Shape, dtype: Dtype): Generator<TensorToWrite, void, undefined> {
+function* modelTensors(shape: Shape, dtype: Dtype, words: RandomWords): Generator<TensorToWrite, void, undefined> {
   const { hiddenSize, vocabSize, layerCount } = shape;
-  const words = new RandomWords(SEED);
   yield randomTensor(words, 'model.embed_tokens.weight', dtype, [vocabSize, hiddenSize]);
   for (const { path, inFeatures, outFeatures } of projections(shape)) {
     yield randomTensor(words, `${path}.weight`, dtype, [outFeatures, inFeatures]);

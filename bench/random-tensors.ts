@@ -35,6 +35,24 @@ export class RandomWords {
   }
 }
 
+/** The same words again and again: written as fast as memory is copied, for files whose values are of no interest. */
+export class RepeatedWords extends RandomWords {
+  readonly #made = new Map<string, Uint32Array>();
+
+  override write(words: Uint32Array, random: number, fixed: number): void {
+    const key = `${random} ${fixed}`;
+    const made = this.#made.get(key) ?? this.#make(random, fixed);
+    this.#made.set(key, made);
+    words.set(made.subarray(0, words.length));
+  }
+
+  #make(random: number, fixed: number): Uint32Array {
+    const words = new Uint32Array(CHUNK_WORDS);
+    super.write(words, random, fixed);
+    return words;
+  }
+}
+
 export function randomTensor(words: RandomWords, name: string, dtype: Dtype, shape: readonly number[]): TensorToWrite {
   const byteLength = elementCount(shape) * DTYPE_BYTES[dtype];
   return { name, dtype, shape, bytes: () => randomChunks(words, VALUE_BITS[dtype], byteLength) };

@@ -22,6 +22,7 @@ export interface LinearShape {
 }
 
 const SHAPES: readonly Shape[] = [
+  shape('mistral-7b', 4096, 32, 32, 8, 14_336, 32_000),
   shape('tinyllama', 2048, 22, 32, 4, 5632, 32_000),
   shape('demo', 256, 8, 8, 4, 768, 4096),
   shape('small', 512, 4, 8, 4, 1376, 4096),

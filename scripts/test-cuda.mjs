@@ -12,7 +12,7 @@ import { fileURLToPath } from 'node:url';
 const DIST = new URL('../packages/server/dist/', import.meta.url);
 const at = (path) => fileURLToPath(new URL(path, DIST));
 
-/** Tests of these folders compute on whatever device their settings have; the rest ask nothing of a device, or ask for ggml. */
+/** Tests of these folders compute on whatever device their settings have; the rest ask nothing of a device, or ask for their own. */
 const FOLDERS = ['adapters', 'engine', 'scheduler'];
 const USES_SETTING = /testing\/(drafting-|request-)?setting\.js/;
 
@@ -22,7 +22,7 @@ const tests = FOLDERS.flatMap((folder) =>
     .map((name) => join(at(folder), name))
     .filter((path) => USES_SETTING.test(readFileSync(path, 'utf8'))),
 );
-tests.push(at('backend/ggml/ggml-backend.test.js'));
+tests.push(at('backend/ggml/ggml-backend.test.js'), at('engine/sampling/device-draws.test.js'));
 
 const { findDevice } = await import(new URL('serving/backend.js', DIST));
 try {

@@ -3,6 +3,7 @@ import { after, before, describe, it } from 'node:test';
 import { LoraxError } from '../base/errors.ts';
 import { liveHandles } from '../base/handles.ts';
 import { assertClose, relativeError } from '../testing/closeness.ts';
+import { handlesBesideSteps } from '../testing/handles.ts';
 import { referenceLogits } from '../testing/reference-model.ts';
 import { Setting } from '../testing/setting.ts';
 import { writeTinyAdapter, type TinyAdapterOptions } from '../testing/tiny-adapter.ts';
@@ -74,14 +75,14 @@ function describeAdapters(
 
     for (const [what, options] of Object.entries(adapters)) {
       it(what, async () => {
-        const before = liveHandles();
+        const before = handlesBesideSteps();
         const adapter = await setting.loadAdapter(options);
         const logits = await setting.logitsOf(PROMPT, adapter);
         assertClose(logits, referenceLogits(model.config, adapter.merged, PROMPT), TOLERANCE, what);
         assert.ok(relativeError(logits.at(-1)!, base.at(-1)!) > PLAIN_EFFECT, 'the adapter has an effect');
         assert.ok(adapter.slot.byteLength > 0);
         setting.unload(adapter);
-        assert.deepEqual(liveHandles(), before);
+        assert.deepEqual(handlesBesideSteps(), before);
       });
     }
 
@@ -126,7 +127,7 @@ describe('an adapter with values that are not finite', () => {
   };
   for (const [what, [options, tensor]] of Object.entries(BROKEN)) {
     it(`is refused by the tensor's name, and leaves nothing behind: ${what}`, async () => {
-      const before = liveHandles();
+      const before = handlesBesideSteps();
       const { folder, tensors, config } = setting.writeAdapter(options);
       tensors.get(tensor)!.values[5] = what === 'in B' ? Infinity : NaN;
       writeTinyAdapter(folder, { config, tensors });
@@ -137,7 +138,7 @@ describe('an adapter with values that are not finite', () => {
       assert.ok(error instanceof LoraxError, String(error));
       assert.equal(error.spec.status, 422);
       assert.ok(error.message.includes(tensor), error.message);
-      assert.deepEqual(liveHandles(), before);
+      assert.deepEqual(handlesBesideSteps(), before);
     });
   }
 });

@@ -13,6 +13,18 @@ export function oneSlot(slot: AdapterSlot | undefined): readonly WeightedSlot[] 
   return slot === undefined ? [] : [{ slot, weight: 1 }];
 }
 
+/** What a draw from a row's logits depends on, beside the logits. */
+export interface Draw {
+  /** Above 0. */
+  readonly temperature: number;
+  /** Only the so many best scores and what ties with the last of them; 0 is off. */
+  readonly topK: number;
+  /** Then only the fewest of the likeliest that reach this probability; 1 is off. */
+  readonly topP: number;
+  /** For each of the segment's last rows a number in [0, 1): where in the cumulative distribution its token lies. */
+  readonly uniforms: readonly number[];
+}
+
 /** Tokens of one sequence: a chunk of its prompt, or its last token and what is drafted after it. */
 export interface StepSegment {
   readonly tokens: readonly number[];
@@ -26,11 +38,19 @@ export interface StepSegment {
   readonly adapters: readonly WeightedSlot[];
   /** How many of the last rows need logits. */
   readonly outputCount: number;
+  /** A device that can do it draws tokens after output rows; undefined where there is nothing to draw. */
+  readonly draw?: Draw | undefined;
 }
 
 export interface BestToken {
   readonly id: number;
   /** Natural logarithm of its probability under the unprocessed logits. */
+  readonly logprob: number;
+}
+
+export interface DrawnToken {
+  readonly id: number;
+  /** Natural logarithm of its probability among the tokens that it was drawn from, in single precision. */
   readonly logprob: number;
 }
 
@@ -40,6 +60,11 @@ export interface StepOutput {
   logits(segment: number, output: number): Float32Array;
   /** Only where the step was asked to reduce. */
   best(segment: number, output: number): BestToken;
+  /**
+   * What was drawn after a row that has a uniform number: the token that `Candidates` would draw. Undefined where that could
+   * be another one but for rounding: the row's logits decide. Only devices that draw have it.
+   */
+  drawn?(segment: number, output: number): DrawnToken | undefined;
   /** After the last norm, `[hidden]`; only where the step kept them. A copy of the caller's own. */
   hidden(segment: number, output: number): Float32Array;
   readonly times: StepTimes;

@@ -41,7 +41,7 @@ const refused = (kind: LoraxFlag['kind'], reason: string, harmless = harmlessOf(
 });
 
 const ONE_PROCESS = 'one process computes on all the cores that it may use (--threads)';
-const CUDA_GRAPHS = "there are no CUDA graphs; each step's graph is built in well under its compute time";
+const CUDA_GRAPHS = 'a card makes CUDA graphs by itself, of usual numbers of rows and any rank; a CPU has none';
 const CONTINUOUS = 'prompts and generated tokens share every step (--max-batch-prefill-tokens bounds the prompts)';
 const NO_TUNNEL = 'the server opens no tunnel to the outside';
 

@@ -120,7 +120,7 @@ export class BatchRun {
     const sampler = new Sampler(GREEDY, { vocabSize, watermark: { gamma: 0, delta: 0 }, scratch: this.#scratch });
     const sequence = new Sequence({
       ...{ history, span, adapters, sampler },
-      isPlainGreedy: isReduced,
+      chosenBy: isReduced ? 'arg-max' : 'sampler',
       alternatives: 0,
       // Log-probabilities of the prompt are how the engine gives the logits of all its rows.
       promptLogprobs: true,

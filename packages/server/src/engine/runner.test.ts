@@ -5,13 +5,16 @@ import { liveHandles } from '../base/handles.ts';
 import { Random } from '../testing/random.ts';
 import { Setting, type AdapterInPlace } from '../testing/setting.ts';
 import { Runner } from './runner.ts';
+import { Candidates } from './sampling/candidates.ts';
+import { chosenBy } from './sampling/chosen-by.ts';
 import { GREEDY, type SamplingParams } from './sampling/params.ts';
-import { isPlainGreedy, Sampler } from './sampling/sampler.ts';
+import { Sampler } from './sampling/sampler.ts';
 import { SamplingScratch } from './sampling/scratch.ts';
 import { Draft, ROOT } from './drafting/draft.ts';
 import { TokenHistory } from './sampling/token-history.ts';
 import { Sequence, type ChosenToken } from './sequence.ts';
-import { oneSlot } from '../backend/step.ts';
+import type { Backend } from '../backend/backend.ts';
+import { oneSlot, type DrawnToken, type StepOutput, type StepSegment } from '../backend/step.ts';
 
 const VOCAB_SIZE = 264;
 const WATERMARK = { gamma: 0.5, delta: 2 };
@@ -83,6 +86,44 @@ function makeDraft(guesses: readonly Guess[], truth: readonly number[]): Draft {
   return new Draft(tokens, parents);
 }
 
+const DRAWN: SamplingParams = { ...GREEDY, doSample: true, temperature: 0.8, topK: 40, topP: 0.9, seed: 5n };
+
+/** Draws from every other row that it is asked for, as a card would. */
+class DrawingDevice implements Pick<Backend, 'runStep'> {
+  readonly #backend: Backend;
+  readonly #candidates = new Candidates(VOCAB_SIZE);
+  drawnCount = 0;
+  refusedCount = 0;
+
+  constructor(backend: Backend) {
+    this.#backend = backend;
+  }
+
+  async runStep(...args: Parameters<Backend['runStep']>): Promise<StepOutput> {
+    const output = await this.#backend.runStep(...args);
+    const [, , segments] = args;
+    return {
+      times: output.times,
+      logits: (segment, row) => output.logits(segment, row),
+      best: (segment, row) => output.best(segment, row),
+      hidden: (segment, row) => output.hidden(segment, row),
+      drawn: (segment, row) => this.#draw(output.logits(segment, row), segments[segment]!, row),
+    };
+  }
+
+  #draw(logits: Float32Array, { draw, outputCount }: StepSegment, row: number): DrawnToken | undefined {
+    assert.ok(draw);
+    if (this.drawnCount > this.refusedCount) {
+      this.refusedCount++;
+      return undefined;
+    }
+    this.drawnCount++;
+    this.#candidates.fill(logits, Math.max(...logits), draw.temperature, draw.topK);
+    this.#candidates.keepTopP(draw.topP);
+    return this.#candidates.draw(draw.uniforms[row - outputCount + draw.uniforms.length]!);
+  }
+}
+
 const KEEP_NOTHING = { keepHidden: false };
 
 describe('Runner', () => {
@@ -110,7 +151,7 @@ describe('Runner', () => {
       span,
       adapters: oneSlot(adapters[of.adapter]?.slot),
       sampler: new Sampler(of.sampling, { vocabSize: VOCAB_SIZE, watermark: WATERMARK, scratch }),
-      isPlainGreedy: isPlainGreedy(of.sampling),
+      chosenBy: chosenBy(of.sampling, of.alternatives),
       alternatives: of.alternatives,
       promptLogprobs: of.promptLogprobs,
       maxNewTokens: of.newTokens,
@@ -118,7 +159,11 @@ describe('Runner', () => {
   }
 
   /** Runs the plans side by side, each from the step at which it joins to its last token. */
-  async function run(plans: readonly Plan[], draftFor: DraftFor = () => undefined): Promise<Outcome[]> {
+  async function run(
+    plans: readonly Plan[],
+    draftFor: DraftFor = () => undefined,
+    stepper: Runner = runner,
+  ): Promise<Outcome[]> {
     const outcomes: Outcome[] = plans.map(() => ({ chosen: [], promptLogprobs: [] }));
     const started = new Map<number, Sequence>();
     const isDone = (i: number): boolean => outcomes[i]!.chosen.length === plans[i]!.newTokens;
@@ -131,7 +176,7 @@ describe('Runner', () => {
       }
       const shares = running.map(([i, sequence]) => ({ sequence, tokenCount: plans[i]!.chunkLen }));
       if (shares.length === 0) continue;
-      const { advances } = await runner.step(shares, KEEP_NOTHING);
+      const { advances } = await stepper.step(shares, KEEP_NOTHING);
       for (const [at, [i, sequence]] of running.entries()) {
         const advance = advances[at]!;
         assert.ok(!(advance instanceof Error), String(advance));
@@ -252,6 +297,26 @@ describe('Runner', () => {
       }
       for (const { span } of sequences) setting.kv.give(span);
     }
+  });
+
+  it('takes what a device draws, and chooses itself where it draws nothing', async () => {
+    const device = new DrawingDevice(setting.backend);
+    const drawing = new Runner(device, setting.model.decoder, setting.kv);
+    const sampled = plan.map((of) => ({ ...of, sampling: DRAWN, newTokens: of.newTokens + 4 }));
+    const drafted = fc.record({ plan: sampled, guesses: fc.array(guess, { maxLength: 8 }) });
+    await fc.assert(
+      fc.asyncProperty(fc.array(drafted, { minLength: 1, maxLength: 4 }), async (given) => {
+        const plans = given.map(({ plan: of }) => of);
+        const plain = await run(plans);
+        const draftFor: DraftFor = (i, done) => {
+          const truth = plain[i]!.chosen.slice(done).map(({ id }) => id);
+          return makeDraft(given[i]!.guesses.slice(0, truth.length - 1), truth);
+        };
+        for (const [i, outcome] of (await run(plans, draftFor, drawing)).entries()) assertSame(outcome, plain[i]!);
+      }),
+      { seed: 3, numRuns: 25 },
+    );
+    assert.ok(device.drawnCount > 50 && device.refusedCount > 50);
   });
 
   it('counts what a sequence has yet to compute', async () => {

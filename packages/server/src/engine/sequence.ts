@@ -6,9 +6,11 @@
 import { assert } from '../base/assert.ts';
 import { LoraxError } from '../base/errors.ts';
 import type { CellMove } from '../backend/kv.ts';
-import type { StepOutput, StepSegment, WeightedSlot } from '../backend/step.ts';
+import { rowDepths } from '../backend/row-depths.ts';
+import type { BestToken, Draw, DrawnToken, StepOutput, StepSegment, WeightedSlot } from '../backend/step.ts';
 import { Draft, ROOT } from './drafting/draft.ts';
 import type { KvSpan } from './kv-cache.ts';
+import type { ChosenBy } from './sampling/chosen-by.ts';
 import { logProbability, requireFinite } from './sampling/log-softmax.ts';
 import type { ScoredToken } from './sampling/candidates.ts';
 import type { Sampler } from './sampling/sampler.ts';
@@ -20,8 +22,8 @@ export interface SequenceOptions {
   /** What enters all of its rows; none is the bare base model. */
   readonly adapters: readonly WeightedSlot[];
   readonly sampler: Sampler;
-  /** The device's own best token is the answer; its logits need not be read. */
-  readonly isPlainGreedy: boolean;
+  /** Where that is the device, logits need not be read. */
+  readonly chosenBy: ChosenBy;
   /** Alternatives wanted per token. */
   readonly alternatives: number;
   readonly promptLogprobs: boolean;
@@ -74,7 +76,7 @@ export class Sequence {
 
   /** Whether the device should reduce this sequence's logits. */
   get wantsReduction(): boolean {
-    return this.#options.isPlainGreedy && this.#options.alternatives === 0;
+    return this.#options.chosenBy === 'arg-max';
   }
 
   /** The prompt's and the chosen tokens, a live view. */
@@ -117,20 +119,31 @@ export class Sequence {
     this.#segmentLen = tokens.length;
     const isLast = position + tokens.length === history.length;
     const outputCount = promptLogprobs ? tokens.length : Number(isLast);
-    return { tokens, position, firstCell: span.firstCell, adapters, outputCount };
+    const draw = isLast ? this.#drawAt([history.length]) : undefined;
+    return { tokens, position, firstCell: span.firstCell, adapters, outputCount, draw };
   }
 
   #decodeSegment(): StepSegment {
     const { history, adapters, span } = this.#options;
     const { tokens: drafted, parents, isChain } = this.#draft;
-    return {
+    const rows = {
       tokens: [history.last!, ...drafted],
       ...(!isChain && { parents: [-1, ...parents.map((parent) => parent + 1)] }),
+    };
+    return {
+      ...rows,
       position: this.#computedLen,
       firstCell: span.firstCell,
       adapters,
       outputCount: 1 + drafted.length,
+      draw: this.#drawAt(rowDepths(rows).map((depth) => history.length + depth)),
     };
+  }
+
+  /** What the device draws by, where it chooses the tokens at these positions. */
+  #drawAt(positions: readonly number[]): Draw | undefined {
+    const { chosenBy, sampler } = this.#options;
+    return chosenBy === 'draw' ? sampler.drawAt(positions) : undefined;
   }
 
   #advancePrompt(output: StepOutput, segment: number): SequenceAdvance {
@@ -170,10 +183,17 @@ export class Sequence {
 
   #choose(output: StepOutput, segment: number, row: number): ChosenToken {
     const { sampler, history, alternatives } = this.#options;
-    if (!this.wantsReduction) return sampler.choose(output.logits(segment, row), history, alternatives);
-    const { id, logprob } = output.best(segment, row);
+    const token = this.#chosenOnDevice(output, segment, row);
+    if (token === undefined) return sampler.choose(output.logits(segment, row), history, alternatives);
+    const { id, logprob } = token;
     if (!Number.isFinite(logprob)) throw new LoraxError('GENERATION', { reason: 'the logits are not finite' });
     return { id, logprob, alternatives: [] };
+  }
+
+  #chosenOnDevice(output: StepOutput, segment: number, row: number): BestToken | DrawnToken | undefined {
+    const { chosenBy } = this.#options;
+    if (chosenBy === 'sampler') return undefined;
+    return chosenBy === 'draw' ? output.drawn?.(segment, row) : output.best(segment, row);
   }
 
   /** Row i of a chunk predicts the prompt token after it; the prompt's last row predicts what is generated. */

@@ -9,7 +9,8 @@ import type { WeightedSlot } from '../backend/step.ts';
 import { SequenceDrafter, type DrafterOptions } from '../engine/drafting/sequence-drafter.ts';
 import type { KvSpan } from '../engine/kv-cache.ts';
 import { isSampling } from '../engine/sampling/params.ts';
-import { isPlainGreedy, type Sampler } from '../engine/sampling/sampler.ts';
+import { chosenBy } from '../engine/sampling/chosen-by.ts';
+import type { Sampler } from '../engine/sampling/sampler.ts';
 import { TokenHistory } from '../engine/sampling/token-history.ts';
 import { Sequence, type ChosenToken, type SequenceAdvance } from '../engine/sequence.ts';
 import type { Tokenizer } from '../text/tokenizer.ts';
@@ -84,7 +85,7 @@ export class RunningRequest {
       span,
       adapters,
       sampler,
-      isPlainGreedy: isPlainGreedy(request.sampling),
+      chosenBy: chosenBy(request.sampling, request.alternatives),
       alternatives: request.alternatives,
       promptLogprobs: request.promptLogprobs,
       maxNewTokens: this.#accepted.maxNewTokens,

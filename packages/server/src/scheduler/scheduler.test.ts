@@ -176,6 +176,19 @@ describe('a step', () => {
     assert.deepEqual(setting.failedSteps, ['prefill']);
   });
 
+  it('that finds no memory fails the generation of those in it, with 424, and the loop goes on', async (t) => {
+    const setting = await open(t);
+    setting.backend.beforeStep = () => {
+      setting.backend.beforeStep = () => undefined;
+      throw new LoraxError('OUT_OF_MEMORY', { what: 'a step of 3 rows' });
+    };
+    const { error } = await setting.answer({ maxNewTokens: 3 });
+    assert.ok(error instanceof LoraxError && error.spec.status === 424);
+    assert.match(error.message, /no memory is left for a step of 3 rows/);
+    assert.equal(finishReason(await setting.answer({ maxNewTokens: 3 })), 'length');
+    assert.equal(setting.scheduler.lastFailure, undefined);
+  });
+
   it('with a row that fails fails that row alone', async (t) => {
     const setting = await open(t);
     const healthy = { prompt: prompt(3, 65), maxNewTokens: 4 };

@@ -151,7 +151,7 @@ export class Scheduler {
     } catch (error) {
       this.#lastFailure = error;
       observer.onStepFailure(method);
-      for (const { request } of this.#running) request.fail(error);
+      for (const { request } of this.#running) request.fail(stepFault(error));
     }
     this.#leave();
   }
@@ -224,6 +224,12 @@ export class Scheduler {
 /** Whether it gets another token with the next step. */
 function isDecoding({ request, sequence }: Running): boolean {
   return !request.isFinished && !sequence.isPrefilling;
+}
+
+/** A step that found no memory failed its requests' generation: they themselves asked for no more than they may. */
+function stepFault(error: unknown): unknown {
+  if (!(error instanceof LoraxError) || error.code !== 'OUT_OF_MEMORY') return error;
+  return new LoraxError('GENERATION', { reason: error.message }, { cause: error });
 }
 
 function countPromptRows(shares: readonly StepShare[]): number {

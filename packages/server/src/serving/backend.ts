@@ -41,7 +41,10 @@ export function openBackend({ cuda }: ChosenDevice, options: BackendOptions): Ba
   const { threads, precision, draftPrecision = 'medium', ggmlPath, kernelCacheFolder } = options;
   return cuda === undefined
     ? new GgmlBackend({ path: ggmlPath, threads, precision, draftPrecision })
-    : new CudaBackend({ device: cuda, precision, cacheFolder: kernelCacheFolder });
+    : new CudaBackend({
+        libraries: loadCudaLibraries(),
+        ...{ device: cuda, precision, cacheFolder: kernelCacheFolder },
+      });
 }
 
 function findCuda(name: 'cuda' | `cuda:${number}`): DeviceProperties {

@@ -1,6 +1,7 @@
 /** What would compute and how, found out without a model: for `lorax doctor`. */
 
-import { architectureOf, type DeviceProperties } from '../backend/cuda/device.ts';
+import type { DeviceProperties } from '../backend/cuda/device.ts';
+import { architectureName } from '../backend/cuda/kernels.ts';
 import { driverVersion } from '../backend/cuda/driver.ts';
 import { loadCudaLibraries } from '../backend/cuda/libraries.ts';
 import { loadGgml } from '../backend/ggml/library.ts';
@@ -41,7 +42,7 @@ function describeCuda(properties: DeviceProperties, because: string): BackendRep
   return {
     library: 'CUDA',
     version: driverVersion(loadCudaLibraries().driver),
-    variant: architectureOf(properties),
+    variant: architectureName(properties),
     features: [],
     threads: { value: 1, because: 'the card computes' },
     device: { name: `CUDA ${index}: ${name}`, because, totalBytes },

@@ -144,7 +144,7 @@ function makeDrafter({ heads, lookbackPlaces = 0 }: DraftingMachine): SequenceDr
     span: { firstCell: 0, length: MOST_TOKENS },
     adapters: [],
     sampler: new Sampler(GREEDY, { vocabSize: VOCAB_SIZE, watermark, scratch }),
-    isPlainGreedy: true,
+    chosenBy: 'arg-max',
     alternatives: 0,
     promptLogprobs: false,
     maxNewTokens: MOST_TOKENS,

@@ -41,6 +41,8 @@ export interface SettingOptions {
   readonly cellCount?: number;
   /** An adapter that is part of the base. */
   readonly merged?: BaseModelOptions['merged'];
+  /** Instead of the backend of the device in use. */
+  readonly open?: () => Backend;
   /** Stands between the engine and the device. */
   readonly wrap?: (backend: Backend) => Backend;
 }
@@ -85,20 +87,26 @@ export class Setting {
     const root = mkdtempSync(join(tmpdir(), 'lorax-engine-'));
     const folder = join(root, 'model');
     writeTinyModel(folder, tiny, stored);
-    const bare = openBackend(device, { threads: 1, precision, ggmlPath: undefined, kernelCacheFolder: KERNEL_CACHE });
-    const backend = wrap ? wrap(bare) : bare;
-    const model = await BaseModel.load(backend, {
-      ...{ modelId: 'tiny', folder, dtype, merged },
-      onProgress: () => undefined,
-    }).catch((error: unknown) => {
-      backend.dispose();
+    const backendOptions = { threads: 1, precision, ggmlPath: undefined, kernelCacheFolder: KERNEL_CACHE };
+    let backend: Backend | undefined;
+    let model: BaseModel | undefined;
+    try {
+      const bare = options.open ? options.open() : openBackend(device, backendOptions);
+      backend = wrap ? wrap(bare) : bare;
+      model = await BaseModel.load(backend, {
+        ...{ modelId: 'tiny', folder, dtype, merged },
+        onProgress: () => undefined,
+      });
+      const { kvDtype } = options;
+      const types = kvDtype ? { key: kvDtype, value: kvDtype } : kvTypes(model.dtype, precision);
+      const kv = new KvCache(backend.createKvStore(kvShape(model.description.decoder, types, cellCount)));
+      return new Setting(root, tiny, backend, model, kv);
+    } catch (error) {
+      backend?.dispose();
+      model?.dispose();
       rmSync(root, { recursive: true, force: true });
       throw error;
-    });
-    const { kvDtype } = options;
-    const types = kvDtype ? { key: kvDtype, value: kvDtype } : kvTypes(model.dtype, precision);
-    const kv = new KvCache(backend.createKvStore(kvShape(model.description.decoder, types, cellCount)));
-    return new Setting(root, tiny, backend, model, kv);
+    }
   }
 
   /** Writes a random adapter to a folder of its own below `root/adapters`. */

@@ -71,6 +71,7 @@ export class WatchedBackend implements Backend {
       hidden: (segment, row) => output.hidden(segment, row),
       logits: (segment, row) => this.#logits(wanted[segment]) ?? output.logits(segment, row),
       best: (segment, row) => bestOf(wanted[segment]) ?? output.best(segment, row),
+      drawn: (segment, row) => (wanted[segment] === undefined ? output.drawn?.(segment, row) : undefined),
     };
   }
 

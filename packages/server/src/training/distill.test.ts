@@ -146,8 +146,12 @@ describe('distillation', () => {
   it('never has more conversations in flight than allowed', async (context) => {
     let flying = 0;
     let most = 0;
+    let full = (): void => undefined;
+    const isFull = new Promise<void>((resolve) => (full = resolve));
     const { run } = await world(context, questions(12), async (asked) => {
       most = Math.max(most, ++flying);
+      if (flying === 4) full();
+      await isFull;
       await new Promise((resolve) => setTimeout(resolve, 5));
       flying--;
       return capitals(asked);

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { describe, it } from 'node:test';
+import { describe, it, mock } from 'node:test';
 import fc from 'fast-check';
 import { LoraxError } from '../../base/errors.ts';
 import { matchPaths, type PathPattern } from './path-patterns.ts';
@@ -35,6 +35,17 @@ describe('matching an adapter’s patterns', () => {
   it('refuses an expression that would match for ages, naming the field', () => {
     for (const python of ['(a+)+c', '(?:a|a)*c', '(a*)*(a*)*c', '(?:(?:(?:a{0,999}){0,999}){0,999}){0,999}c']) {
       assert.match(refusal({ field: 'target_modules', python, form: 'whole' }), /"target_modules" take too long/);
+    }
+  });
+
+  it('tries again where the process had no processor, and not for ever', () => {
+    const pattern: PathPattern = { field: 'target_modules', python: '(a+)+c', form: 'whole' };
+    const clock = mock.method(process, 'cpuUsage', () => ({ user: 0, system: 0 }));
+    try {
+      assert.match(refusal(pattern), /take too long/);
+      assert.equal(clock.mock.callCount(), 20);
+    } finally {
+      clock.mock.restore();
     }
   });
 

@@ -10,8 +10,8 @@ import { join } from 'node:path';
 import { it } from 'node:test';
 import { setTimeout as pause } from 'node:timers/promises';
 import type { AdapterChoice, AdapterReference } from '../../base/adapter-reference.ts';
-import { liveHandles } from '../../base/handles.ts';
 import { LoraxError } from '../../base/errors.ts';
+import { handlesBesideSteps } from '../../testing/handles.ts';
 import { Random } from '../../testing/random.ts';
 import { RequestSetting, type Answer } from '../../testing/request-setting.ts';
 import { makeTinyAdapter, writeTinyAdapter, type TinyAdapterOptions } from '../../testing/tiny-adapter.ts';
@@ -113,7 +113,7 @@ class Stress {
 }
 
 it('no answer is wrong, missing or left behind', async (t) => {
-  const before = liveHandles();
+  const before = handlesBesideSteps();
   const setting = await RequestSetting.open({
     ...{ maxResident: ROOM, hostCacheBytes: 100_000, limits: { maxConcurrentRequests: REQUEST_COUNT } },
   });
@@ -157,7 +157,7 @@ it('no answer is wrong, missing or left behind', async (t) => {
   // Merges are nobody's record; none is left, for cat makes none.
   assert.deepEqual([setting.adapters.deviceBytes, setting.adapters.hostBytes], [0, 0]);
   await setting.dispose();
-  assert.deepEqual(liveHandles(), before);
+  assert.deepEqual(handlesBesideSteps(), before);
 
   const alone = await RequestSetting.open({ maxResident: ROOM });
   t.after(() => alone.dispose());

@@ -1,17 +1,17 @@
 /** The weight that a low-rank adapter stands for, `W + scale * B A`, row by row on the device: merged for good, or measured for DoRA. */
 
 import { LoraxError } from '../../base/errors.ts';
-import type { Pointer } from '../../native/ffi.ts';
+import { NULL, type Pointer } from '../../native/ffi.ts';
 import type { Dtype, TensorView } from '../../weights/tensor-view.ts';
 import type { LowRankFactors } from '../adapters.ts';
 import { requireFinite } from '../finite.ts';
 import type { DeviceTensor } from './adapter-table.ts';
 import type { CudaDevice } from './device.ts';
 import { ELEMENT_TYPE } from './element-types.ts';
-import { perRow } from './kernels.ts';
-import { readInto } from './logits.ts';
+import { perRow } from './grids.ts';
+import { readInto } from './device-rows.ts';
 import type { Uploader } from './uploader.ts';
-import { emptyWeight, uploadWeight, type CudaWeight } from './weights.ts';
+import { emptyWeight, uploadWeight, type CudaWeight, type TakeMemory } from './weights.ts';
 
 export interface LoadDevice {
   readonly device: CudaDevice;
@@ -35,23 +35,23 @@ interface Target {
   readonly factors?: Pointer;
 }
 
-const NULL_ADDRESS = 0n;
-
-/** In memory of its own. Throws FILE_INVALID where values are not finite, before or after. */
+/** In memory that `take` gives. Throws FILE_INVALID where values are not finite, before or after. */
 export async function mergeWeight(
   load: LoadDevice,
+  take: TakeMemory,
   view: TensorView,
   factors: LowRankFactors,
   dtype: Dtype,
 ): Promise<CudaWeight> {
   const { device, uploader } = load;
+  const aside: TakeMemory = (byteLength, what) => device.allocate(byteLength, what);
   const owned: CudaWeight[] = [];
   const bring = async (tensor: TensorView, as: Dtype): Promise<CudaWeight> => {
-    const weight = await uploadWeight(device, uploader, tensor, as);
+    const weight = await uploadWeight(aside, uploader, tensor, as);
     owned.push(weight);
     return weight;
   };
-  const merged = emptyWeight(device, view, dtype);
+  const merged = emptyWeight(take, view, dtype);
   try {
     const { a, b, magnitude, rank, scale } = factors;
     for (const part of [a, b, magnitude]) if (part) requireFinite(part);
@@ -81,9 +81,9 @@ async function adaptRows({ device, uploader }: LoadDevice, adaptation: Adaptatio
     uploader.uploadBytes(new Int32Array(1), faults.address);
     device.kernels.launch(
       ...([uploader.stream.handle, 'adapt_rows', perRow(outFeatures, inFeatures)] as const),
-      ...([rows?.address ?? NULL_ADDRESS, typeOf(rows), factors ?? NULL_ADDRESS, faults.address] as const),
+      ...([rows?.address ?? NULL, typeOf(rows), factors ?? NULL, faults.address] as const),
       ...([weight.address, typeOf(weight), a.address, typeOf(a), b.address, typeOf(b)] as const),
-      ...([rank, scale, magnitude ?? NULL_ADDRESS, inFeatures] as const),
+      ...([rank, scale, magnitude ?? NULL, inFeatures] as const),
     );
     await uploader.stream.finish(`adapting ${weight.name}`);
     const [faultCount] = readInto(device.driver, new Int32Array(1), faults.address);

@@ -1,13 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import type { CudaAdapterSlot } from './adapter-slot.ts';
 import { ENTRY_BYTES, NO_ENTRY, packTable, Places } from './adapter-table.ts';
-import { layOutUses, USE_BYTES } from './adapter-uses.ts';
-
-function slotAt(table: bigint, entryCount: number, largestRank: number): CudaAdapterSlot {
-  const nothing = { byteLength: 0, weights: new Map(), paths: new Set<string>(), replacedPaths: new Set<string>() };
-  return { ...nothing, table, entryCount, largestRank, dispose: () => undefined };
-}
 
 describe('an adapter’s table', () => {
   it('has an entry for each place, as the kernels declare it', () => {
@@ -34,33 +27,13 @@ describe('an adapter’s table', () => {
     assert.deepEqual([places.claim('a'), places.claim('b'), places.claim('a')], [0, 1, 0]);
     assert.deepEqual([places.find('b'), places.find('c'), places.count], [1, undefined, 2]);
   });
-});
 
-describe('the adapters of rows', () => {
-  it('are listed row by row, several a row and none', () => {
-    const [one, two] = [slotAt(100n, 3, 4), slotAt(200n, 5, 16)];
-    const { uses, count, starts, slots, largestRank } = layOutUses({
-      rows: [
-        [{ slot: one, weight: 1 }],
-        [],
-        [
-          { slot: two, weight: 0.5 },
-          { slot: one, weight: 2 },
-        ],
-      ],
-    });
-    assert.deepEqual([count, [...starts], slots, largestRank], [3, [0, 1, 1, 3], [one, two], 16]);
-    const view = new DataView(uses.buffer);
-    const read = Array.from({ length: count }, (_, i) => i * USE_BYTES).map((at) => [
-      view.getBigUint64(at, true),
-      view.getInt32(at + 8, true),
-      view.getFloat32(at + 12, true),
-      view.getInt32(at + 16, true),
-    ]);
-    assert.deepEqual(read, [
-      [100n, 3, 1, 0],
-      [200n, 5, 0.5, 2],
-      [100n, 3, 2, 2],
-    ]);
+  it('shares one reach among adapters that enter at the same places, in whatever order', () => {
+    const places = new Places();
+    const reach = places.reach(['a', 'b'], ['b']);
+    assert.equal(places.reach(['b', 'a'], ['b']), reach);
+    assert.deepEqual([[...reach.paths], [...reach.replacedPaths]], [['a', 'b'], ['b']]);
+    const others = [places.reach(['a', 'b'], []), places.reach(['a', 'b'], ['a']), places.reach(['a'], [])];
+    assert.equal(new Set([reach, ...others].map(({ number }) => number)).size, 4);
   });
 });

@@ -1,7 +1,8 @@
-/** What an adapter does at the places of the model, as kernels read it: `struct Entry` of kernels/adapters.cu. */
+/** What an adapter does at the places of the model, as kernels read it: `struct Entry` of kernels/adapters.cuh. */
 
 import { NULL, type Pointer } from '../../native/ffi.ts';
 import type { Dtype } from '../../weights/tensor-view.ts';
+import type { Reach } from './adapter-slot.ts';
 import { ELEMENT_TYPE } from './element-types.ts';
 
 /** Numbers in device memory. */
@@ -50,9 +51,10 @@ function packEntry(view: DataView, { rank, scale, a, b, outputScale, outputBias,
   view.setFloat32(56, scale, true);
 }
 
-/** Numbers for the places where adapters enter: an adapter's table is as long as the highest of its own. */
+/** Numbers for the places where adapters enter, and for sets of them: an adapter's table is as long as the highest of its own. */
 export class Places {
   readonly #numbers = new Map<string, number>();
+  readonly #reaches = new Map<string, Reach>();
 
   get count(): number {
     return this.#numbers.size;
@@ -67,5 +69,19 @@ export class Places {
     const place = this.#numbers.get(path) ?? this.#numbers.size;
     this.#numbers.set(path, place);
     return place;
+  }
+
+  /** One object for all adapters that enter at the same places. */
+  reach(paths: readonly string[], replacedPaths: readonly string[]): Reach {
+    const numbersOf = (list: readonly string[]): string =>
+      list
+        .map((path) => this.claim(path))
+        .toSorted((a, b) => a - b)
+        .join();
+    const key = `${numbersOf(paths)}/${numbersOf(replacedPaths)}`;
+    const sets = { paths: new Set(paths), replacedPaths: new Set(replacedPaths) };
+    const reach = this.#reaches.get(key) ?? { number: this.#reaches.size, ...sets };
+    this.#reaches.set(key, reach);
+    return reach;
   }
 }

@@ -47,6 +47,8 @@ const WORKSPACE_BYTES = 32 << 20;
 export interface Product {
   readonly dtype: Dtype;
   readonly x: Pointer;
+  /** Elements from one row of `x` to the next. */
+  readonly xStride: number;
   readonly weight: Pointer;
   readonly y: Pointer;
   readonly rows: number;
@@ -57,7 +59,7 @@ export interface Product {
 export class Cublas {
   readonly #functions: CublasFunctions;
   readonly #handle: Pointer;
-  readonly #workspace: DeviceMemory;
+  readonly #workspace: DeviceMemory | undefined;
 
   constructor(functions: CublasFunctions, driver: Driver, stream: Pointer) {
     this.#functions = functions;
@@ -65,10 +67,15 @@ export class Cublas {
     requireStatus(functions.create(handle), 'starting cuBLAS');
     this.#handle = handle[0]!;
     countHandle('cublas handle', 1);
-    this.#workspace = new DeviceMemory(driver, WORKSPACE_BYTES, 'the workspace of products');
-    requireStatus(functions.setStream(this.#handle, stream), 'starting cuBLAS');
-    const { address, byteLength } = this.#workspace;
-    requireStatus(functions.setWorkspace(this.#handle, address, byteLength), 'starting cuBLAS');
+    try {
+      this.#workspace = new DeviceMemory(driver, WORKSPACE_BYTES, 'the workspace of products');
+      requireStatus(functions.setStream(this.#handle, stream), 'starting cuBLAS');
+      const { address, byteLength } = this.#workspace;
+      requireStatus(functions.setWorkspace(this.#handle, address, byteLength), 'starting cuBLAS');
+    } catch (error) {
+      this.dispose();
+      throw error;
+    }
   }
 
   /** `13.0.2`. */
@@ -80,10 +87,10 @@ export class Cublas {
   }
 
   /** `y = x weight^T` in float32. cuBLAS counts columns first, so that it computes `y^T = weight x^T`. */
-  multiply({ dtype, x, weight, y, rows, inFeatures, outFeatures }: Product): void {
+  multiply({ dtype, x, xStride, weight, y, rows, inFeatures, outFeatures }: Product): void {
     const type = DATA_TYPE[dtype];
     const sizes = [outFeatures, rows, inFeatures];
-    const operands = [ONE, weight, type, inFeatures, x, type, inFeatures, ZERO, y, DATA_TYPE.float32, outFeatures];
+    const operands = [ONE, weight, type, inFeatures, x, type, xStride, ZERO, y, DATA_TYPE.float32, outFeatures];
     const status = this.#functions.gemm(
       ...([this.#handle, TRANSPOSED, AS_IS, ...sizes, ...operands, COMPUTE_FLOAT32, DEFAULT_ALGORITHM] as const),
     );
@@ -92,7 +99,7 @@ export class Cublas {
 
   dispose(): void {
     this.#functions.destroy(this.#handle);
-    this.#workspace.dispose();
+    this.#workspace?.dispose();
     countHandle('cublas handle', -1);
   }
 }

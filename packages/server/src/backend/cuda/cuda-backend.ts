@@ -4,7 +4,8 @@
  */
 
 import { assert, present } from '../../base/assert.ts';
-import type { Dtype, TensorView } from '../../weights/tensor-view.ts';
+import { Owned } from '../../base/owned.ts';
+import type { TensorView } from '../../weights/tensor-view.ts';
 import type { AdapterSlot, AdapterTensors } from '../adapters.ts';
 import type {
   Backend,
@@ -18,29 +19,31 @@ import type {
 import type { KvShape, KvStore } from '../kv.ts';
 import type { MatmulPrecision } from '../precision.ts';
 import type { DraftOutput, DraftRow, StepOutput, StepSegment } from '../step.ts';
-import { mergeWeight } from './adapted-rows.ts';
 import { AdapterLoader } from './adapter-loader.ts';
 import { AdapterProducts } from './adapter-products.ts';
 import type { CudaAdapterSlot } from './adapter-slot.ts';
 import { Places } from './adapter-table.ts';
+import { Arena } from './arena.ts';
+import { BaseWeights } from './base-weights.ts';
 import { Cublas } from './cublas.ts';
-import { architectureOf, CudaDevice, type DeviceProperties } from './device.ts';
+import { CudaDevice, type DeviceProperties } from './device.ts';
+import { architectureName } from './kernels.ts';
 import { CudaDraftGraph } from './draft-graph.ts';
 import { CudaDraftOutput } from './draft-output.ts';
 import { CudaKvStore } from './kv-store.ts';
-import { loadCudaLibraries } from './libraries.ts';
-import { reduceRows } from './logits.ts';
-import { Arena, Program } from './program.ts';
+import { guardLibraries } from './library-guard.ts';
+import type { CudaLibraries } from './libraries.ts';
+import { Program } from './program.ts';
+import { chooseTokens } from './row-choices.ts';
 import type { RowDevice } from './row-operations.ts';
-import { StepGraph } from './step-graph.ts';
-import { layOutStep } from './step-layout.ts';
 import { CudaStepOutput } from './step-output.ts';
+import { StepPrograms } from './step-programs.ts';
 import { Stream } from './stream.ts';
 import { Uploader } from './uploader.ts';
 import { elementsOf, newValue, type CudaValue } from './values.ts';
-import { uploadWeight, type CudaWeight } from './weights.ts';
 
 export interface CudaOptions {
+  readonly libraries: CudaLibraries;
   readonly device: DeviceProperties;
   readonly precision: MatmulPrecision;
   /** Where compiled kernels are kept. */
@@ -52,50 +55,53 @@ const THREADS = 1;
 
 export class CudaBackend implements Backend {
   readonly description: BackendDescription;
+  readonly #owned = new Owned();
   readonly #device: CudaDevice;
   readonly #precision: MatmulPrecision;
   readonly #stream: Stream;
   readonly #cublas: Cublas;
-  readonly #uploader: Uploader;
   readonly #places = new Places();
   readonly #adapters: AdapterLoader;
-  readonly #weights: CudaWeight[] = [];
-  readonly #stepArena: Arena;
+  readonly #weights: BaseWeights;
+  readonly #steps: StepPrograms;
   /** Of its own, because a draft goes on from what its step left behind. */
   readonly #draftArena: Arena;
   #lastStep: CudaStepOutput | undefined;
   #isComputing = false;
+  /** Adapters that are freed after the computation in hand. */
+  readonly #unloaded: CudaAdapterSlot[] = [];
 
-  constructor({ device, precision, cacheFolder }: CudaOptions) {
-    const libraries = loadCudaLibraries();
-    this.#device = new CudaDevice(libraries, device, cacheFolder);
+  constructor({ device, precision, cacheFolder, ...given }: CudaOptions) {
+    const libraries = guardLibraries(given.libraries);
+    const owned = this.#owned;
     this.#precision = precision;
-    this.#stream = new Stream(libraries.driver);
-    this.#cublas = new Cublas(libraries.cublas, libraries.driver, this.#stream.handle);
-    this.#uploader = new Uploader(this.#device);
-    this.#adapters = new AdapterLoader({ device: this.#device, uploader: this.#uploader }, this.#places);
-    this.#stepArena = new Arena(this.#device);
-    this.#draftArena = new Arena(this.#device);
-    this.description = {
-      library: `cuBLAS ${this.#cublas.version}`,
-      device: `CUDA ${device.index} (${device.name}, ${architectureOf(device)})`,
-      threads: THREADS,
-    };
+    try {
+      this.#device = owned.add(new CudaDevice(libraries, device, cacheFolder));
+      this.#stream = owned.add(new Stream(libraries.driver));
+      this.#cublas = owned.add(new Cublas(libraries.cublas, libraries.driver, this.#stream.handle));
+      const load = { device: this.#device, uploader: owned.add(new Uploader(this.#device)) };
+      this.#adapters = new AdapterLoader(load, this.#places);
+      this.#weights = owned.add(new BaseWeights(load));
+      const stepArena = owned.add(new Arena(this.#device));
+      this.#steps = owned.add(new StepPrograms(stepArena, () => this.#beginProgram()));
+      this.#draftArena = owned.add(new Arena(this.#device));
+      this.description = {
+        library: `cuBLAS ${this.#cublas.version}`,
+        device: `CUDA ${device.index} (${device.name}, ${architectureName(device)})`,
+        threads: THREADS,
+      };
+    } catch (error) {
+      owned.dispose();
+      throw error;
+    }
   }
 
   get freeBytes(): number {
     return this.#device.freeBytes;
   }
 
-  async loadWeight(view: TensorView, options: WeightOptions): Promise<Weight> {
-    assert(view.shape.length === 1 || view.shape.length === 2, `${view.name} is a vector or a matrix`);
-    const dtype: Dtype = view.shape.length === 1 ? 'float32' : (options.dtype ?? view.dtype);
-    const load = { device: this.#device, uploader: this.#uploader };
-    const weight = options.merged
-      ? await mergeWeight(load, view, options.merged, dtype)
-      : await uploadWeight(this.#device, this.#uploader, view, dtype);
-    this.#weights.push(weight);
-    return weight;
+  loadWeight(view: TensorView, options: WeightOptions): Promise<Weight> {
+    return this.#weights.load(view, options);
   }
 
   createKvStore(shape: KvShape): KvStore {
@@ -111,26 +117,20 @@ export class CudaBackend implements Backend {
   }
 
   unloadAdapter(slot: AdapterSlot): void {
-    (slot as CudaAdapterSlot).dispose();
+    // Freeing waits for the device, and the event loop with it; a step in hand might even never end.
+    if (this.#isComputing) this.#unloaded.push(slot as CudaAdapterSlot);
+    else (slot as CudaAdapterSlot).dispose();
   }
 
   runStep(forward: Forward, kv: KvStore, segments: readonly StepSegment[], options: StepOptions): Promise<StepOutput> {
     return this.#exclusively('a step', async () => {
       const begun = performance.now();
       this.#lastStep = undefined;
-      const layout = layOutStep(segments);
-      const program = new Program(this.#device, this.#stream);
-      const graph = new StepGraph(this.#rowDevice(program), layout, kv as CudaKvStore);
-      const hidden = forward.hidden(graph) as CudaValue;
-      const logits = forward.logits(graph, hidden) as CudaValue;
-      const best = options.reduce ? reduceRows(program, logits) : undefined;
-      const kept = options.keepHidden ? hidden : undefined;
-      for (const value of [logits, kept]) if (value) program.keep(value.slab);
-      program.run(this.#stepArena, `a step of ${layout.tokens.length} rows`);
+      const { layout, results } = this.#steps.give({ forward, kv: kv as CudaKvStore, segments, options });
       const built = performance.now();
       await this.#stream.finish('a step');
       const times = { buildMs: built - begun, computeMs: performance.now() - built };
-      this.#lastStep = new CudaStepOutput(this.#device.driver, layout, { logits, best, hidden: kept }, times);
+      this.#lastStep = new CudaStepOutput(this.#device.driver, layout, results, times);
       return this.#lastStep;
     });
   }
@@ -139,32 +139,28 @@ export class CudaBackend implements Backend {
     return this.#exclusively('a draft', async () => {
       const begun = performance.now();
       const step = present(this.#lastStep, 'a step before');
-      const program = new Program(this.#device, this.#stream);
+      const device = this.#beginProgram();
+      const { program } = device;
       const hidden = this.#gather(program, step, rows);
-      const logits = forward(new CudaDraftGraph(this.#rowDevice(program)), hidden) as CudaValue;
-      const best = reduceRows(program, logits);
+      const logits = forward(new CudaDraftGraph(device), hidden) as CudaValue;
+      const chosen = chooseTokens(program, logits, undefined);
       program.keep(logits.slab);
       program.run(this.#draftArena, `a draft from ${rows.length} rows`);
       const built = performance.now();
       await this.#stream.finish('a draft');
       const times = { buildMs: built - begun, computeMs: performance.now() - built };
-      return new CudaDraftOutput(this.#device.driver, logits, best, times);
+      return new CudaDraftOutput(this.#device.driver, logits, chosen, times);
     });
   }
 
   dispose(): void {
     assert(!this.#isComputing, 'the backend is disposed during a step');
-    this.#draftArena.dispose();
-    this.#stepArena.dispose();
-    for (const weight of this.#weights) weight.dispose();
-    this.#uploader.dispose();
-    this.#cublas.dispose();
-    this.#stream.dispose();
-    this.#device.dispose();
+    this.#owned.dispose();
   }
 
-  #rowDevice(program: Program): RowDevice {
-    const adapters = new AdapterProducts(program, this.#places);
+  #beginProgram(): RowDevice {
+    const program = new Program(this.#device, this.#stream);
+    const adapters = new AdapterProducts(program, this.#places, this.#precision);
     return { program, cublas: this.#cublas, adapters, precision: this.#precision };
   }
 
@@ -172,7 +168,8 @@ export class CudaBackend implements Backend {
   #gather(program: Program, step: CudaStepOutput, rows: readonly DraftRow[]): CudaValue {
     const { address, width } = present(step.hiddenRows, 'hidden states of the last step');
     const value = newValue(program, width, { rows: rows.map(({ adapters }) => adapters) });
-    const indices = program.input(Int32Array.from(rows, ({ segment, output }) => step.outputRow(segment, output)));
+    const chosen = Int32Array.from(rows, ({ segment, output }) => step.outputRow(segment, output));
+    const indices = program.input(chosen.byteLength, () => chosen);
     program.launchOver(elementsOf(value), 'gather_rows', value, address, indices, width);
     return value;
   }
@@ -185,6 +182,7 @@ export class CudaBackend implements Backend {
       return await work();
     } finally {
       this.#isComputing = false;
+      for (const slot of this.#unloaded.splice(0)) slot.dispose();
     }
   }
 }

@@ -4,22 +4,21 @@ import { countHandle } from '../../base/handles.ts';
 import { LoraxError } from '../../base/errors.ts';
 import { DeviceMemory } from './device-memory.ts';
 import { requireSuccess, resultName, type Driver } from './driver.ts';
-import { Kernels } from './kernels.ts';
+import { Kernels, type Architecture } from './kernels.ts';
 import type { CudaLibraries } from './libraries.ts';
 
 /** Ampere: the first whose tensor cores take bfloat16. */
 const LEAST_MAJOR = 8;
 
+const MULTIPROCESSOR_COUNT = 16;
 const COMPUTE_CAPABILITY_MAJOR = 75;
 const COMPUTE_CAPABILITY_MINOR = 76;
 const NAME_BYTES = 256;
 
-export interface DeviceProperties {
+export interface DeviceProperties extends Architecture {
   readonly index: number;
   readonly name: string;
-  /** Compute capability: 9 and 0 for Hopper. */
-  readonly major: number;
-  readonly minor: number;
+  readonly multiprocessorCount: number;
   readonly totalBytes: number;
 }
 
@@ -43,10 +42,6 @@ export function chooseDevice(devices: readonly DeviceProperties[], index: number
   throw new LoraxError('ENGINE_LIBRARY', { reason });
 }
 
-export function architectureOf({ major, minor }: DeviceProperties): string {
-  return `sm_${major}${minor}`;
-}
-
 function describe(driver: Driver, index: number): DeviceProperties {
   const name = new Uint8Array(NAME_BYTES);
   const bytes = new BigUint64Array(1);
@@ -60,6 +55,7 @@ function describe(driver: Driver, index: number): DeviceProperties {
   return {
     index,
     name: new TextDecoder().decode(name.subarray(0, name.indexOf(0))),
+    multiprocessorCount: attribute(MULTIPROCESSOR_COUNT),
     major: attribute(COMPUTE_CAPABILITY_MAJOR),
     minor: attribute(COMPUTE_CAPABILITY_MINOR),
     totalBytes: Number(bytes[0]),
@@ -79,8 +75,13 @@ export class CudaDevice {
     const context = new BigUint64Array(1);
     requireSuccess(driver.retainContext(context, properties.index), `device ${properties.index}`);
     countHandle('cuda context', 1);
-    requireSuccess(driver.setContext(context[0]!), `device ${properties.index}`);
-    this.kernels = new Kernels(libraries, architectureOf(properties), cacheFolder);
+    try {
+      requireSuccess(driver.setContext(context[0]!), `device ${properties.index}`);
+      this.kernels = new Kernels(libraries, properties, cacheFolder);
+    } catch (error) {
+      this.#release();
+      throw error;
+    }
   }
 
   /** What no allocation holds now. */
@@ -96,6 +97,10 @@ export class CudaDevice {
 
   dispose(): void {
     this.kernels.dispose();
+    this.#release();
+  }
+
+  #release(): void {
     this.driver.releaseContext(this.properties.index);
     countHandle('cuda context', -1);
   }

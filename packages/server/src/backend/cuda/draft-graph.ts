@@ -4,7 +4,7 @@ import type { DraftGraph, Projection, Value } from '../backend.ts';
 import { requireSuccess } from './driver.ts';
 import { addRows, projectRows, type RowDevice } from './row-operations.ts';
 import { repeatRows, sliceRows, stackRows } from './row-set.ts';
-import { elementsOf, FLOAT_BYTES, newValue, type CudaValue } from './values.ts';
+import { elementsOf, FLOAT_BYTES, newValue, requireDense, type CudaValue } from './values.ts';
 
 export class CudaDraftGraph implements DraftGraph {
   readonly #device: RowDevice;
@@ -18,21 +18,24 @@ export class CudaDraftGraph implements DraftGraph {
   }
 
   add(a: Value, b: Value): Value {
-    return addRows(this.#device, a, b);
+    const { program } = this.#device;
+    const y = newValue(program, a.width, (a as CudaValue).rowSet);
+    addRows(program, a as CudaValue, b as CudaValue, y);
+    return y;
   }
 
   silu(x: Value): Value {
     const { program } = this.#device;
     const y = newValue(program, x.width, (x as CudaValue).rowSet);
-    program.launchOver(elementsOf(y), 'silu_rows', y, x as CudaValue);
+    program.launchOver(elementsOf(y), 'silu_rows', y, requireDense(x as CudaValue));
     return y;
   }
 
   rows(x: Value, first: number, count: number): Value {
-    const value = x as CudaValue;
+    const value = requireDense(x as CudaValue);
     const offset = value.offset + first * value.width * FLOAT_BYTES;
     const rowSet = sliceRows(value.rowSet, first, count);
-    const part: CudaValue = { ...value, offset, rows: count, rowSet };
+    const part: CudaValue = { rows: count, width: value.width, slab: value.slab, offset, stride: value.stride, rowSet };
     return part;
   }
 
@@ -43,7 +46,7 @@ export class CudaDraftGraph implements DraftGraph {
     const y = newValue(program, parts[0]!.width, stackRows(parts.map(({ rowSet }) => rowSet)));
     let end = 0;
     for (const part of parts) {
-      this.#copy(part, y, end);
+      this.#copy(requireDense(part), y, end);
       end += elementsOf(part) * FLOAT_BYTES;
     }
     return y;
@@ -54,8 +57,8 @@ export class CudaDraftGraph implements DraftGraph {
     const { width, rowSet } = x as CudaValue;
     const headCount = y.width / width;
     const sum = newValue(program, width, repeatRows(rowSet, headCount));
-    const count = elementsOf(sum);
-    program.launchOver(count, 'add_to_heads', sum, x as CudaValue, y as CudaValue, headCount, width);
+    const [dense, heads] = [requireDense(x as CudaValue), requireDense(y as CudaValue)];
+    program.launchOver(elementsOf(sum), 'add_to_heads', sum, dense, heads, headCount, width);
     return sum;
   }
 

@@ -2,24 +2,23 @@
 
 import type { BestToken, DraftOutput, StepTimes } from '../step.ts';
 import type { Driver } from './driver.ts';
-import { DeviceRows, readInto, type BestSlabs } from './logits.ts';
+import { DeviceRows } from './device-rows.ts';
+import { RowChoices, type ChoiceSlab } from './row-choices.ts';
 import type { CudaValue } from './values.ts';
 
 export class CudaDraftOutput implements DraftOutput {
   readonly times: StepTimes;
   readonly #logits: DeviceRows;
-  readonly #ids: Int32Array;
-  readonly #logprobs: Float32Array;
+  readonly #choices: RowChoices;
 
-  constructor(driver: Driver, logits: CudaValue, best: BestSlabs, times: StepTimes) {
+  constructor(driver: Driver, logits: CudaValue, chosen: ChoiceSlab, times: StepTimes) {
     this.times = times;
     this.#logits = new DeviceRows(driver, logits);
-    this.#ids = readInto(driver, new Int32Array(logits.rows), best.ids.address);
-    this.#logprobs = readInto(driver, new Float32Array(logits.rows), best.logprobs.address);
+    this.#choices = new RowChoices(driver, chosen);
   }
 
   best(row: number): BestToken {
-    return { id: this.#ids[row]!, logprob: this.#logprobs[row]! };
+    return this.#choices.best(row);
   }
 
   logits(row: number): Float32Array {

@@ -27,11 +27,25 @@ const PROTOTYPES = {
   streamCreate: 'int cuStreamCreate(void *stream, uint flags)',
   streamQuery: 'int cuStreamQuery(void *stream)',
   streamDestroy: 'int cuStreamDestroy_v2(void *stream)',
+  beginCapture: 'int cuStreamBeginCapture_v2(void *stream, int mode)',
+  endCapture: 'int cuStreamEndCapture(void *stream, void *graph)',
+  graphInstantiate: 'int cuGraphInstantiateWithFlags(void *executable, void *graph, uint64_t flags)',
+  graphLaunch: 'int cuGraphLaunch(void *executable, void *stream)',
+  graphDestroy: 'int cuGraphDestroy(void *graph)',
+  graphExecDestroy: 'int cuGraphExecDestroy(void *executable)',
+  reserveAddresses:
+    'int cuMemAddressReserve(void *address, size_t bytes, size_t alignment, uint64_t hint, uint64_t flags)',
+  freeAddresses: 'int cuMemAddressFree(uint64_t address, size_t bytes)',
+  createMemory: 'int cuMemCreate(void *handle, size_t bytes, const void *properties, uint64_t flags)',
+  releaseMemory: 'int cuMemRelease(uint64_t handle)',
+  mapMemory: 'int cuMemMap(uint64_t address, size_t bytes, size_t offset, uint64_t handle, uint64_t flags)',
+  unmapMemory: 'int cuMemUnmap(uint64_t address, size_t bytes)',
+  setAccess: 'int cuMemSetAccess(uint64_t address, size_t bytes, const void *description, size_t count)',
   moduleLoad: 'int cuModuleLoadData(void *module, const void *image)',
   moduleUnload: 'int cuModuleUnload(void *module)',
   moduleFunction: 'int cuModuleGetFunction(void *function, void *module, const char *name)',
-  launch:
-    'int cuLaunchKernel(void *function, uint gx, uint gy, uint gz, uint bx, uint by, uint bz, uint sharedBytes, void *stream, void *arguments, void *extra)',
+  functionAttribute: 'int cuFuncSetAttribute(void *function, int attribute, int value)',
+  launch: 'int cuLaunchKernelEx(const void *configuration, void *function, void *arguments, void *extra)',
 } as const;
 
 type Out = BigUint64Array | Int32Array;
@@ -59,10 +73,24 @@ export interface Driver {
   streamCreate(stream: Out, flags: number): number;
   streamQuery(stream: Pointer): number;
   streamDestroy(stream: Pointer): number;
+  beginCapture(stream: Pointer, mode: number): number;
+  endCapture(stream: Pointer, graph: Out): number;
+  graphInstantiate(executable: Out, graph: Pointer, flags: number): number;
+  graphLaunch(executable: Pointer, stream: Pointer): number;
+  graphDestroy(graph: Pointer): number;
+  graphExecDestroy(executable: Pointer): number;
+  reserveAddresses(address: Out, bytes: number, alignment: number, hint: Pointer, flags: number): number;
+  freeAddresses(address: Pointer, bytes: number): number;
+  createMemory(handle: Out, bytes: number, properties: Int32Array, flags: number): number;
+  releaseMemory(handle: Pointer): number;
+  mapMemory(address: Pointer, bytes: number, offset: number, handle: Pointer, flags: number): number;
+  unmapMemory(address: Pointer, bytes: number): number;
+  setAccess(address: Pointer, bytes: number, description: Int32Array, count: number): number;
   moduleLoad(module: Out, image: Uint8Array): number;
   moduleUnload(module: Pointer): number;
   moduleFunction(target: Out, module: Pointer, name: string): number;
-  launch(...args: [Pointer, ...sizes: number[], stream: Pointer, args: null, extra: BigUint64Array]): number;
+  functionAttribute(kernel: Pointer, attribute: number, value: number): number;
+  launch(configuration: Uint8Array, kernel: Pointer, args: null, extra: BigUint64Array): number;
 }
 
 export function bindDriver(library: SharedLibrary): Driver {

@@ -1,8 +1,23 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { KERNEL_FILES, perRow, perRowElement, perWarp, readKernelSource } from './kernels.ts';
+import { KERNEL_FILES, readKernelSource } from './kernels.ts';
 
-const KERNEL = /extern "C" __global__ void (\w+)\(([^)]*)\)/g;
+const KERNEL = /extern "C" __global__ void (?:__launch_bounds__\([^)]*\) )?(\w+)\(([^)]*)\) \{([^]*?)\n\}/g;
+
+const FUNCTION = /(\w+)\([^)]*\) \{([^]*?)\n\}/g;
+
+/** Kernels may begin before the one ahead has ended. */
+const WAITS = ['beginKernel', 'waitForPrevious'];
+
+/** Whether it waits for the kernel ahead, itself or through the functions of its file that it calls. */
+function waits(body: string, functions: ReadonlyMap<string, string>): boolean {
+  const called = [...body.matchAll(/\b(\w+)(?:<[^;]*>)?\(/g)].map(([, name]) => name!);
+  return called.some((name) => WAITS.includes(name) || waits(functions.get(name) ?? '', functions));
+}
+
+function kernelsOf(file: string): RegExpExecArray[] {
+  return [...readKernelSource(file).text.matchAll(KERNEL)];
+}
 
 /** A letter for a parameter as C declares it. */
 function letterOf(parameter: string): string {
@@ -13,22 +28,17 @@ function letterOf(parameter: string): string {
 describe('the table of kernels', () => {
   for (const [file, signatures] of Object.entries(KERNEL_FILES)) {
     it(`says what the kernels of ${file} take`, () => {
-      const declared = [...readKernelSource(file).text.matchAll(KERNEL)].map(([, name, parameters]) => {
+      const declared = kernelsOf(file).map(([, name, parameters]) => {
         return [name!, parameters!.split(',').map(letterOf).join('')];
       });
       assert.deepEqual(Object.fromEntries(declared), signatures);
     });
+
+    it(`names kernels of ${file} that all wait for the one before`, () => {
+      const functions = [...readKernelSource(file).text.matchAll(FUNCTION)].map(
+        ([, name, body]) => [name!, body!] as const,
+      );
+      for (const [, name, , body] of kernelsOf(file)) assert.ok(waits(body!, new Map(functions)), name);
+    });
   }
-});
-
-describe('grids', () => {
-  it('have whole warps, and a block for each row', () => {
-    assert.deepEqual(perRow(3, 48), { blocks: [3], threads: 64 });
-    assert.deepEqual(perRow(3, 5000), { blocks: [3], threads: 256 });
-  });
-
-  it('have a thread or a warp for each result', () => {
-    assert.deepEqual(perRowElement(2, 257), { blocks: [2, 2], threads: 256 });
-    assert.deepEqual(perWarp(5, 9), { blocks: [5, 2], threads: 256 });
-  });
 });

@@ -7,6 +7,7 @@ import { readFileSync } from 'node:fs';
 import { countHandle } from '../../base/handles.ts';
 import type { Pointer } from '../../native/ffi.ts';
 import { requireSuccess, type Driver } from './driver.ts';
+import { LaunchConfiguration, type Grid } from './launch-configuration.ts';
 import { LaunchParameters, type Argument, type Signature } from './launch-parameters.ts';
 import type { CudaLibraries } from './libraries.ts';
 import { ModuleCache } from './module-cache.ts';
@@ -15,44 +16,80 @@ import { compileKernels, nvrtcVersion, type KernelSource } from './nvrtc.ts';
 /** Not copied by the compiler of TypeScript, so that they are read where they were written. */
 const FOLDER = new URL('../../../src/backend/cuda/kernels/', import.meta.url);
 
-const HEADER = 'elements.cuh';
+const HEADERS = ['elements.cuh', 'adapters.cuh'];
 
 export const KERNEL_FILES = {
   'rows.cu': {
     embed_rows: 'ppipi',
-    rms_norm: 'pppif',
-    rotate_rows: 'ppppiif',
+    norm_rows: 'ppiippipipiif',
+    rotate_and_store: 'ppipipipipipppiiif',
     add_rows: 'pppi',
-    add_bias: 'ppii',
+    add_bias: 'pipii',
     silu_rows: 'ppi',
-    gated_silu: 'pppi',
+    gated_silu: 'ppiipipiii',
     gather_rows: 'pppii',
     add_to_heads: 'pppiii',
   },
-  'products.cu': { round_activations: 'ppii', split_activations: 'ppii', join_halves: 'ppi' },
-  'attention.cu': { write_cells: 'pipipppi', move_cells: 'ppipi', attend_cells: 'pppipippiiif' },
-  'adapters.cu': {
-    shrink_rows: 'pppiii',
-    replace_rows: 'pppiii',
-    expand_rows: 'ppppiii',
-    embed_adapters: 'ppppiii',
+  'few-rows.cu': { multiply_few_float16: 'pppiiii', multiply_few_bfloat16: 'pppiiii' },
+  'products.cu': { round_activations: 'piipiii', join_halves: 'ppi' },
+  'attention.cu': {
+    move_cells: 'ppipi',
+    attend_float16_1: 'ppiiipipipippppiiiff',
+    attend_float16_2: 'ppiiipipipippppiiiff',
+    attend_float16_4: 'ppiiipipipippppiiiff',
+    attend_float16_8: 'ppiiipipipippppiiiff',
+    attend_float32_1: 'ppiiipipipippppiiiff',
+    attend_float32_4: 'ppiiipipipippppiiiff',
+    attend_any: 'ppiiipipipippppiiiff',
   },
+  'prompt-attention.cu': {
+    attend_tiles_64: 'ppiiipipppiiiff',
+    attend_tiles_80: 'ppiiipipppiiiff',
+    attend_tiles_96: 'ppiiipipppiiiff',
+    attend_tiles_128: 'ppiiipipppiiiff',
+  },
+  'adapter-rows.cu': {
+    shrink_rows: 'ppipiiiiiiii',
+    shrink_shared_rows: 'ppipiiiiiiii',
+    expand_rows: 'ppiiiipiiipiiipiiipiii',
+    expand_shared_rows: 'ppiiiipiiipiiipiiipiii',
+  },
+  'adapter-tiles.cu': { shrink_tiles: 'ppipiiiiiiiii', expand_tiles: 'ppiiiipiiipiiipiiipiii' },
+  'adapter-weights.cu': { replace_rows: 'pipipiiipiiipiiipiii', embed_adapters: 'pippiii' },
   'loading.cu': { convert_elements: 'pipii', check_elements: 'ppii', adapt_rows: 'pipppipipiifpi' },
-  'reductions.cu': { best_tokens: 'pppi' },
+  'sampling.cu': {
+    scan_chunks: 'ppii',
+    best_tokens: 'pppii',
+    cut_rows: 'ppppii',
+    weigh_chunks: 'pppppii',
+    draw_tokens: 'ppppppii',
+  },
 } as const satisfies Readonly<Record<string, Readonly<Record<string, Signature>>>>;
 
 type KernelFile = keyof typeof KERNEL_FILES;
 export type KernelName = { [File in KernelFile]: keyof (typeof KERNEL_FILES)[File] }[KernelFile];
 
-/** Blocks in up to two dimensions, and threads a block. */
-export interface Grid {
-  readonly blocks: readonly [x: number, y?: number];
-  readonly threads: number;
+/** Compute capability: 9 and 0 for Hopper. */
+export interface Architecture {
+  readonly major: number;
+  readonly minor: number;
 }
+
+/** Of memory that the threads of a block share, without asking for more. */
+const SHARED_BYTES = 48 * 1024;
+/** `CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES` */
+const MAX_SHARED_BYTES = 8;
+
+/** From Hopper on. */
+const FIRST_OVERLAPPING = 9;
+
+type KernelLibraries = Pick<CudaLibraries, 'driver' | 'nvrtc'>;
 
 interface Kernel {
   readonly handle: Pointer;
   readonly signature: Signature;
+  /** That it may be launched with. */
+  sharedBytes: number;
 }
 
 export class Kernels {
@@ -60,33 +97,47 @@ export class Kernels {
   readonly #modules: Pointer[] = [];
   readonly #kernels = new Map<string, Kernel>();
   readonly #parameters = new LaunchParameters();
+  readonly #configuration: LaunchConfiguration;
 
-  /** `architecture` as in `sm_90`. Throws ENGINE_LIBRARY where a file does not compile. */
-  constructor({ driver, nvrtc }: Pick<CudaLibraries, 'driver' | 'nvrtc'>, architecture: string, cacheFolder: string) {
+  /** Throws ENGINE_LIBRARY where a file does not compile. */
+  constructor({ driver, nvrtc }: KernelLibraries, architecture: Architecture, cacheFolder: string) {
     this.#driver = driver;
+    this.#configuration = new LaunchConfiguration(architecture.major >= FIRST_OVERLAPPING);
     const cache = new ModuleCache(cacheFolder);
-    const options = compileOptions(architecture);
+    const options = [`--gpu-architecture=${architectureName(architecture)}`, '--std=c++17'];
     const compilerVersion = nvrtcVersion(nvrtc);
-    for (const [name, signatures] of Object.entries(KERNEL_FILES)) {
-      const source = readKernelSource(name);
-      const code = cache.get({ source, options, compilerVersion }, () => compileKernels(nvrtc, source, options));
-      this.#load(name, code, signatures);
+    try {
+      for (const [name, signatures] of Object.entries(KERNEL_FILES)) {
+        const source = readKernelSource(name);
+        const code = cache.get({ source, options, compilerVersion }, () => compileKernels(nvrtc, source, options));
+        this.#load(name, code, signatures);
+      }
+    } catch (error) {
+      this.dispose();
+      throw error;
     }
   }
 
   /** Addresses are bigints; the others are what the kernel's signature says. */
-  launch(stream: Pointer, name: KernelName, { blocks: [x, y = 1], threads }: Grid, ...args: Argument[]): void {
-    const { handle, signature } = this.#kernels.get(name)!;
+  launch(stream: Pointer, name: KernelName, grid: Grid, ...args: Argument[]): void {
+    const kernel = this.#kernels.get(name)!;
+    const { handle, signature } = kernel;
+    if (grid.sharedBytes !== undefined) this.#allowShared(kernel, grid.sharedBytes);
     this.#parameters.pack(signature, args);
-    const result = this.#driver.launch(
-      ...([handle, x, y, 1, threads, 1, 1, 0, stream, null, this.#parameters.extra] as const),
-    );
-    requireSuccess(result, `kernel ${name}`);
+    const configuration = this.#configuration.describe(stream, grid);
+    requireSuccess(this.#driver.launch(configuration, handle, null, this.#parameters.extra), `kernel ${name}`);
   }
 
   dispose(): void {
     for (const module of this.#modules) this.#driver.moduleUnload(module);
-    countHandle('cuda kernels', -1);
+    if (this.#modules.length > 0) countHandle('cuda kernels', -1);
+  }
+
+  #allowShared(kernel: Kernel, bytes: number): void {
+    if (bytes <= kernel.sharedBytes) return;
+    const result = this.#driver.functionAttribute(kernel.handle, MAX_SHARED_BYTES, bytes);
+    requireSuccess(result, `${bytes} bytes of shared memory`);
+    kernel.sharedBytes = bytes;
   }
 
   #load(file: string, code: Uint8Array, signatures: Readonly<Record<string, Signature>>): void {
@@ -97,39 +148,16 @@ export class Kernels {
     for (const [name, signature] of Object.entries(signatures)) {
       const handle = new BigUint64Array(1);
       requireSuccess(this.#driver.moduleFunction(handle, module[0]!, name), `kernel ${name}`);
-      this.#kernels.set(name, { handle: handle[0]!, signature });
+      this.#kernels.set(name, { handle: handle[0]!, signature, sharedBytes: SHARED_BYTES });
     }
   }
 }
 
-function compileOptions(architecture: string): string[] {
-  return [`--gpu-architecture=${architecture}`, '--std=c++17'];
+export function architectureName({ major, minor }: Architecture): string {
+  return `sm_${major}${minor}`;
 }
 
 export function readKernelSource(name: string): KernelSource {
   const read = (file: string): string => readFileSync(new URL(file, FOLDER), 'utf8');
-  return { name, text: read(name), headers: { [HEADER]: read(HEADER) } };
-}
-
-const BLOCK_THREADS = 256;
-const WARP = 32;
-
-/** A thread for each of `count` elements. */
-export function perElement(count: number): Grid {
-  return { blocks: [Math.ceil(count / BLOCK_THREADS)], threads: BLOCK_THREADS };
-}
-
-/** A block for each of `count` rows of `width` elements. */
-export function perRow(count: number, width: number): Grid {
-  return { blocks: [count], threads: Math.min(BLOCK_THREADS, Math.ceil(width / WARP) * WARP) };
-}
-
-/** A thread for each of `width` elements of each of `rows` rows. */
-export function perRowElement(rows: number, width: number): Grid {
-  return { blocks: [Math.ceil(width / BLOCK_THREADS), rows], threads: BLOCK_THREADS };
-}
-
-/** A warp for each of `each` results of each of `count` inputs. */
-export function perWarp(count: number, each: number): Grid {
-  return { blocks: [count, Math.ceil(each / (BLOCK_THREADS / WARP))], threads: BLOCK_THREADS };
+  return { name, text: read(name), headers: Object.fromEntries(HEADERS.map((header) => [header, read(header)])) };
 }

@@ -6,9 +6,13 @@ import type { CellMove, KvDtype, KvShape, KvStore } from '../kv.ts';
 import type { DeviceMemory } from './device-memory.ts';
 import type { CudaDevice } from './device.ts';
 import { ELEMENT_TYPE } from './element-types.ts';
-import { perRow } from './kernels.ts';
-import { Arena, Program } from './program.ts';
+import { perRow } from './grids.ts';
+import { Arena } from './arena.ts';
+import { Program } from './program.ts';
 import type { Stream } from './stream.ts';
+
+/** Rows that only fill a step up keep their keys and values in a cell that no sequence owns. */
+const SPARE_CELLS = 1;
 
 /** Keys or values of all layers. */
 export class LayeredCells {
@@ -20,7 +24,7 @@ export class LayeredCells {
   constructor(device: CudaDevice, { layerCount, cellCount, width }: KvShape, dtype: KvDtype) {
     this.elementType = ELEMENT_TYPE[dtype];
     this.cellBytes = width * DTYPE_BYTES[dtype];
-    this.layerBytes = cellCount * this.cellBytes;
+    this.layerBytes = (cellCount + SPARE_CELLS) * this.cellBytes;
     this.memory = device.allocate(layerCount * this.layerBytes, 'the KV cache');
   }
 
@@ -54,10 +58,15 @@ export class CudaKvStore implements KvStore {
     this.byteLength = this.keys.memory.byteLength + this.values.memory.byteLength;
   }
 
+  get spareCell(): number {
+    return this.shape.cellCount;
+  }
+
   moveCells(moves: readonly CellMove[]): void {
     if (moves.length === 0) return;
     const program = new Program(this.#device, this.#stream);
-    const list = program.input(Int32Array.from(moves.flatMap(({ from, to }) => [from, to])));
+    const pairs = Int32Array.from(moves.flatMap(({ from, to }) => [from, to]));
+    const list = program.input(pairs.byteLength, () => pairs);
     for (const { memory, layerBytes, cellBytes } of [this.keys, this.values]) {
       const grid = perRow(this.shape.layerCount, cellBytes);
       program.launch('move_cells', grid, memory.address, BigInt(layerBytes), cellBytes, list, moves.length);

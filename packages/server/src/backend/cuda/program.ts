@@ -1,74 +1,53 @@
 /**
- * The operations of one step or draft: first all of them are written down with the memory that each names, then memory is
- * planned, inputs go up in one copy, and the operations are given to the device. Knows nothing about what they compute.
+ * The operations of a step or draft: first all of them are written down with the memory that each names, then memory is
+ * planned, inputs go up in one copy, and the operations are given to the device, one by one or as a graph. A program may run
+ * again with other inputs. Knows nothing about what it computes.
  */
 
-import { assert } from '../../base/assert.ts';
-import type { Pointer } from '../../native/ffi.ts';
-import type { DeviceMemory } from './device-memory.ts';
+import { NULL, type Pointer } from '../../native/ffi.ts';
+import type { Arena } from './arena.ts';
+import { CapturedGraph } from './captured-graph.ts';
 import type { CudaDevice } from './device.ts';
 import { requireSuccess } from './driver.ts';
-import { perElement, type Grid, type KernelName } from './kernels.ts';
+import { perElement } from './grids.ts';
+import { layOutInputs, packInputs, type InputData } from './input-block.ts';
+import type { KernelName } from './kernels.ts';
+import type { Grid } from './launch-configuration.ts';
 import type { Argument } from './launch-parameters.ts';
-import { alignedBytes, planSlabs } from './slab-plan.ts';
+import { Slab } from './slab.ts';
+import { planSlabs, type SlabPlan } from './slab-plan.ts';
 import type { Stream } from './stream.ts';
 
-/** Memory of one value while it is needed; its address is known once the operations run. */
-export class Slab {
-  readonly bytes: number;
-  first = Infinity;
-  last = -1;
-  #address: Pointer | undefined;
-
-  constructor(bytes: number) {
-    this.bytes = bytes;
-  }
-
-  get address(): Pointer {
-    assert(this.#address !== undefined, 'a slab has a place while its program runs');
-    return this.#address;
-  }
-
-  place(address: Pointer): void {
-    this.#address = address;
-  }
+/** Values from the host, read anew for each run. */
+interface Input {
+  readonly slab: Slab;
+  readonly read: () => InputData;
 }
 
-type InputData = Int32Array | Float32Array | Uint8Array;
-
-/** An argument that is known when the program runs. */
-type LateArgument = Argument | Slab | { readonly slab: Slab; readonly offset: number };
-
-/** A device's memory for one program after the other: grows, never shrinks. */
-export class Arena {
-  readonly #device: CudaDevice;
-  #memory: DeviceMemory | undefined;
-
-  constructor(device: CudaDevice) {
-    this.#device = device;
-  }
-
-  /** At least `byteLength` bytes; what lay there before may be gone. */
-  reserve(byteLength: number, what: string): Pointer {
-    if (this.#memory === undefined || this.#memory.byteLength < byteLength) {
-      this.dispose();
-      this.#memory = this.#device.allocate(byteLength, what);
-    }
-    return this.#memory.address;
-  }
-
-  dispose(): void {
-    this.#memory?.dispose();
-    this.#memory = undefined;
-  }
+/** Memory that an operation gets only where somebody needs what it writes there; else it gets null. */
+interface OptionalSlab {
+  readonly optional: Slab;
 }
+
+/** An argument that is known when the program runs; a function's slabs are named by `extend`. */
+export type LateArgument =
+  | Argument
+  | Slab
+  | { readonly slab: Slab; readonly offset: number }
+  | OptionalSlab
+  | (() => Argument);
 
 export class Program {
   readonly device: CudaDevice;
   readonly stream: Stream;
   readonly #operations: (() => void)[] = [];
   readonly #slabs = new Set<Slab>();
-  readonly #inputs: { readonly slab: Slab; readonly data: InputData }[] = [];
+  readonly #inputs: Input[] = [];
+  #plan: { readonly slabs: readonly Slab[]; readonly plan: SlabPlan } | undefined;
+  /** Where the memory of the last run began; a graph holds addresses. */
+  #start: Pointer = NULL;
+  #graph: CapturedGraph | undefined;
+  #runCount = 0;
 
   constructor(device: CudaDevice, stream: Stream) {
     this.device = device;
@@ -79,78 +58,103 @@ export class Program {
     return new Slab(bytes);
   }
 
-  /** Values from the host. */
-  input(data: InputData): Slab {
-    const slab = this.claim(data.byteLength);
-    this.#inputs.push({ slab, data });
+  /** What `read` gives has at most so many bytes in every run. */
+  input(byteLength: number, read: () => InputData): Slab {
+    const slab = this.claim(byteLength);
+    this.#inputs.push({ slab, read });
     return slab;
   }
 
-  /** What `run` gives the device names these slabs and no others. */
-  add(slabs: readonly Slab[], run: () => void): void {
+  /** What `run` gives the device names these slabs and no others. Returns the operation's number. */
+  add(slabs: readonly Slab[], run: () => void): number {
     const operation = this.#operations.push(run) - 1;
-    for (const slab of slabs) {
-      slab.first = Math.min(slab.first, operation);
-      slab.last = Math.max(slab.last, operation);
-      this.#slabs.add(slab);
-    }
+    for (const slab of slabs) this.extend(slab, operation);
+    return operation;
   }
 
-  launch(name: KernelName, grid: Grid, ...args: LateArgument[]): void {
+  /** The operation names this slab too. */
+  extend(slab: Slab, operation: number, isOptional = false): void {
+    slab.use(operation, isOptional);
+    this.#slabs.add(slab);
+  }
+
+  launch(name: KernelName, grid: Grid, ...args: LateArgument[]): number {
     const { kernels } = this.device;
-    const slabs = args.flatMap((argument) => (typeof argument === 'object' ? [slabOf(argument)] : []));
-    this.add(slabs, () => kernels.launch(this.stream.handle, name, grid, ...args.map(resolve)));
+    const operation = this.add([], () => kernels.launch(this.stream.handle, name, grid, ...args.map(resolve)));
+    for (const argument of args) {
+      if (typeof argument !== 'object') continue;
+      if ('optional' in argument) this.extend(argument.optional, operation, true);
+      else this.extend(argument instanceof Slab ? argument : argument.slab, operation);
+    }
+    return operation;
   }
 
   /** A kernel with a thread for each of `count` elements, which is its last argument. */
-  launchOver(count: number, name: KernelName, ...args: LateArgument[]): void {
-    this.launch(name, perElement(count), ...args, count);
+  launchOver(count: number, name: KernelName, ...args: LateArgument[]): number {
+    return this.launch(name, perElement(count), ...args, count);
   }
 
   /** The slab's content stays until the arena is used again. */
   keep(slab: Slab): void {
-    slab.last = Infinity;
+    slab.keep();
   }
 
   /** Gives the device all operations; they are done when the stream is. `what` names the program where memory is short. */
   run(arena: Arena, what: string): void {
-    const isInput = new Set(this.#inputs.map(({ slab }) => slab));
-    const slabs = [...this.#slabs].filter((slab) => !isInput.has(slab)).sort((a, b) => a.first - b.first);
-    const plan = planSlabs(slabs);
-    const inputs = packInputs(this.#inputs.map(({ data }) => data));
-    const start = arena.reserve(plan.byteLength + inputs.bytes.byteLength, what);
-    const inputStart = start + BigInt(plan.byteLength);
-    for (const [i, slab] of slabs.entries()) slab.place(start + BigInt(plan.offsets[i]!));
-    for (const [i, { slab }] of this.#inputs.entries()) slab.place(inputStart + BigInt(inputs.offsets[i]!));
-    const { driver } = this.device;
-    const { bytes } = inputs;
-    if (bytes.length > 0) {
-      requireSuccess(driver.copyToDevice(inputStart, bytes, bytes.length, this.stream.handle), 'the inputs of a step');
-    }
+    this.#upload(arena, what);
+    this.#launchAll();
+  }
+
+  /** The same, from the second time on as a graph: a program that is run twice is likely to be run often. */
+  runOften(arena: Arena, what: string): void {
+    this.#upload(arena, what);
+    if (this.#runCount++ === 0) return this.#launchAll();
+    this.#graph ??= new CapturedGraph(this.device.driver, this.stream, () => this.#launchAll());
+    this.#graph.launch(this.stream);
+  }
+
+  /** Once its work is done. */
+  dispose(): void {
+    this.#graph?.dispose();
+    this.#graph = undefined;
+  }
+
+  #launchAll(): void {
     for (const operation of this.#operations) operation();
   }
-}
 
-/** One after the other in one block of host memory. Exported for its test. */
-export function packInputs(inputs: readonly InputData[]): { readonly bytes: Uint8Array; readonly offsets: number[] } {
-  const offsets: number[] = [];
-  let end = 0;
-  for (const { byteLength } of inputs) {
-    offsets.push(end);
-    end += alignedBytes(byteLength);
+  #upload(arena: Arena, what: string): void {
+    const { slabs, plan } = (this.#plan ??= this.#makePlan());
+    const inputs = layOutInputs(this.#inputs.map(({ slab }) => slab.bytes));
+    const start = arena.reserve(plan.byteLength + inputs.byteLength, what);
+    const inputStart = start + BigInt(plan.byteLength);
+    if (start !== this.#start) {
+      this.dispose();
+      this.#start = start;
+      for (const [i, slab] of slabs.entries()) slab.place(start + BigInt(plan.offsets[i]!));
+      for (const [i, { slab }] of this.#inputs.entries()) slab.place(inputStart + BigInt(inputs.offsets[i]!));
+    }
+    if (inputs.byteLength === 0) return;
+    const bytes = packInputs(
+      this.#inputs.map(({ read }) => read()),
+      inputs,
+    );
+    const { driver } = this.device;
+    requireSuccess(driver.copyToDevice(inputStart, bytes, bytes.length, this.stream.handle), 'the inputs of a step');
   }
-  const bytes = new Uint8Array(end);
-  for (const [i, { buffer, byteOffset, byteLength }] of inputs.entries()) {
-    bytes.set(new Uint8Array(buffer, byteOffset, byteLength), offsets[i]);
-  }
-  return { bytes, offsets };
-}
 
-function slabOf(argument: Exclude<LateArgument, Argument>): Slab {
-  return argument instanceof Slab ? argument : argument.slab;
+  #makePlan(): { readonly slabs: readonly Slab[]; readonly plan: SlabPlan } {
+    const isInput = new Set(this.#inputs.map(({ slab }) => slab));
+    const slabs = [...this.#slabs].filter((slab) => slab.isNeeded && !isInput.has(slab));
+    slabs.sort((a, b) => a.first - b.first);
+    return { slabs, plan: planSlabs(slabs) };
+  }
 }
 
 function resolve(argument: LateArgument): Argument {
+  if (typeof argument === 'function') return argument();
   if (typeof argument !== 'object') return argument;
-  return argument instanceof Slab ? argument.address : argument.slab.address + BigInt(argument.offset);
+  if (argument instanceof Slab) return argument.address;
+  if ('optional' in argument) return argument.optional.isNeeded ? argument.optional.address : NULL;
+  return argument.slab.address + BigInt(argument.offset);
 }

@@ -5,9 +5,10 @@ import type { MatmulPrecision } from '../precision.ts';
 import type { Dtype } from '../../weights/tensor-view.ts';
 import type { AdapterProducts } from './adapter-products.ts';
 import type { Cublas } from './cublas.ts';
-import { makeOperand, multiply, type Operand } from './products.ts';
+import { groupProjections, makeOperand, multiply } from './products.ts';
 import type { Program } from './program.ts';
-import { elementsOf, newValue, type CudaValue } from './values.ts';
+import type { Operand } from './rounding.ts';
+import { elementsOf, requireDense, type CudaValue } from './values.ts';
 import type { CudaWeight } from './weights.ts';
 
 export interface RowDevice {
@@ -18,32 +19,26 @@ export interface RowDevice {
 }
 
 export function projectRows(device: RowDevice, value: Value, projections: readonly Projection[]): Value[] {
+  const { program, cublas, adapters, precision } = device;
   const x = value as CudaValue;
+  const shrunk = adapters.shrink(x, projections);
   const operands = new Map<Dtype, Operand>();
-  return projections.map((projection) => {
-    const { dtype } = projection.weight as CudaWeight;
-    const operand = operands.get(dtype) ?? makeOperand(device.program, x, dtype, device.precision);
+  const products = groupProjections(projections).flatMap((group) => {
+    const { dtype } = group[0]!.weight as CudaWeight;
+    const operand = operands.get(dtype) ?? makeOperand(program, x, dtype, precision);
     operands.set(dtype, operand);
-    return project(device, x, operand, projection);
+    return multiply(program, cublas, x, operand, group);
   });
+  adapters.expand(shrunk, products);
+  for (const [i, { bias }] of projections.entries()) if (bias) addBias(program, products[i]!, bias as CudaWeight);
+  return products;
 }
 
-export function addRows({ program }: RowDevice, a: Value, b: Value): Value {
-  const { width, rowSet } = a as CudaValue;
-  const y = newValue(program, width, rowSet);
-  program.launchOver(elementsOf(y), 'add_rows', y, a as CudaValue, b as CudaValue);
-  return y;
+/** `y = a + b`. */
+export function addRows(program: Program, a: CudaValue, b: CudaValue, y: CudaValue): void {
+  program.launchOver(elementsOf(y), 'add_rows', y, requireDense(a), requireDense(b));
 }
 
-function project(
-  { program, cublas, adapters }: RowDevice,
-  x: CudaValue,
-  operand: Operand,
-  projection: Projection,
-): Value {
-  const y = multiply(program, cublas, x, operand, projection);
-  adapters.apply(x, y, projection);
-  const bias = projection.bias as CudaWeight | undefined;
-  if (bias) program.launchOver(elementsOf(y), 'add_bias', y, bias.address, y.width);
-  return y;
+function addBias(program: Program, y: CudaValue, { address }: CudaWeight): void {
+  program.launchOver(elementsOf(y), 'add_bias', y, y.stride, address, y.width);
 }

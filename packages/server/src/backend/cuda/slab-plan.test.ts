@@ -1,7 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import fc from 'fast-check';
-import { packInputs } from './program.ts';
 import { alignedBytes, planSlabs, SLAB_ALIGNMENT, type SlabUse } from './slab-plan.ts';
 
 const slab: fc.Arbitrary<SlabUse> = fc
@@ -29,13 +28,5 @@ describe('the plan of memory', () => {
   it('lets a chain of values take turns in the memory of two', () => {
     const chain = Array.from({ length: 50 }, (_, i) => ({ bytes: 1000, first: i, last: i + 1 }));
     assert.equal(planSlabs(chain).byteLength, 2 * alignedBytes(1000));
-  });
-});
-
-describe('inputs of a program', () => {
-  it('go up as one block', () => {
-    const { bytes, offsets } = packInputs([Int32Array.of(1, 2), new Float32Array(0), Uint8Array.of(9)]);
-    assert.deepEqual(offsets, [0, SLAB_ALIGNMENT, 2 * SLAB_ALIGNMENT]);
-    assert.deepEqual([...bytes.subarray(0, 5), bytes[2 * SLAB_ALIGNMENT]], [1, 0, 0, 0, 2, 9]);
   });
 });

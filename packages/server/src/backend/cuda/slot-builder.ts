@@ -17,7 +17,7 @@ import {
   type Places,
 } from './adapter-table.ts';
 import type { DeviceMemory } from './device-memory.ts';
-import { readInto } from './logits.ts';
+import { readInto } from './device-rows.ts';
 import { alignedBytes } from './slab-plan.ts';
 import type { CudaWeight } from './weights.ts';
 
@@ -37,6 +37,8 @@ export class SlotBuilder {
   readonly #faults: Pointer;
   #used = 0;
   #largestRank = 0;
+  /** Of the factors at linear places. */
+  readonly #factorDtypes = new Set<Dtype>();
 
   /** `byteLength` is enough for all that will be added, of which the first part marks up to `tensorCount` tensors. */
   constructor(load: LoadDevice, places: Places, tensorCount: number, byteLength: number) {
@@ -44,7 +46,12 @@ export class SlotBuilder {
     this.#places = places;
     this.#memory = load.device.allocate(byteLength, 'an adapter');
     this.#faults = this.#take(tensorCount * MARK_BYTES);
-    load.uploader.uploadBytes(new Int32Array(tensorCount), this.#faults);
+    try {
+      load.uploader.uploadBytes(new Int32Array(tensorCount), this.#faults);
+    } catch (error) {
+      this.dispose();
+      throw error;
+    }
   }
 
   /** A weight of the adapter's own; vectors in float32, as everywhere. */
@@ -73,7 +80,10 @@ export class SlotBuilder {
       const addend = finiteFloats(bias).map((value) => value * scale);
       this.#addBias(at.path, addend);
     }
-    if (at.kind === 'linear') this.#largestRank = Math.max(this.#largestRank, rank);
+    if (at.kind === 'linear') {
+      this.#largestRank = Math.max(this.#largestRank, rank);
+      for (const { dtype } of [a, b]) this.#factorDtypes.add(dtype);
+    }
     this.#entries.set(at.path, { ...this.#entry(at.path), rank, scale, a, b, outputScale });
   }
 
@@ -98,8 +108,11 @@ export class SlotBuilder {
       table,
       entryCount,
       largestRank: this.#largestRank,
-      paths: new Set(this.#entries.keys()),
-      replacedPaths: new Set(replaced.map(([path]) => path)),
+      factorDtype: this.#factorDtypes.size === 1 ? [...this.#factorDtypes][0] : undefined,
+      reach: this.#places.reach(
+        [...this.#entries.keys()],
+        replaced.map(([path]) => path),
+      ),
       dispose: () => this.dispose(),
     };
   }

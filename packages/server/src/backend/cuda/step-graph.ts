@@ -1,131 +1,152 @@
-/** The seam's operations over the rows of one step, written down as a program. Knows the step's layout; knows no model. */
+/**
+ * The seam's operations over the rows of one step, written down as a program; neighbours that one kernel does at once become one.
+ * Knows no model, and of the step only what all steps of its shape share.
+ */
 
+import { assert, present } from '../../base/assert.ts';
+import { NULL } from '../../native/ffi.ts';
 import type { AttentionShape, EmbeddingTable, Graph, Projection, Rotary, Value, Weight } from '../backend.ts';
-import { assert } from '../../base/assert.ts';
+import { attend } from './attention.ts';
 import { ELEMENT_TYPE } from './element-types.ts';
-import { perRow } from './kernels.ts';
+import { perHead, perNorm, perRow } from './grids.ts';
 import type { CudaKvStore } from './kv-store.ts';
-import type { Slab } from './program.ts';
+import type { LateArgument } from './program.ts';
+import { Rounding } from './rounding.ts';
 import { addRows, projectRows, type RowDevice } from './row-operations.ts';
-import type { StepLayout } from './step-layout.ts';
-import { elementsOf, newValue, type CudaValue } from './values.ts';
-import { visibleCells } from './visible-cells.ts';
+import type { StepInputs } from './step-inputs.ts';
+import { elementsOf, newValue, requireDense, type CudaValue } from './values.ts';
 import type { CudaWeight } from './weights.ts';
 
-/** Eight warps, as the kernel divides its work. */
-const ATTENTION_THREADS = 256;
+interface Sum {
+  readonly a: CudaValue;
+  readonly b: CudaValue;
+}
 
-/** As many numbers as a warp of the kernel holds; no served family has larger heads. */
-const LARGEST_HEAD = 256;
-
-interface VisibleSlabs {
-  readonly rows: Slab;
-  readonly list: Slab;
+interface Rotation {
+  readonly x: CudaValue;
+  readonly rotary: Rotary;
 }
 
 export class StepGraph implements Graph {
   readonly #device: RowDevice;
-  readonly #layout: StepLayout;
   readonly #kv: CudaKvStore;
-  readonly #tokens: Slab;
-  readonly #positions: Slab;
-  readonly #cells: Slab;
-  readonly #frequencies = new Map<Rotary, Slab>();
-  /** By window. */
-  readonly #visible = new Map<number | undefined, VisibleSlabs>();
+  readonly #inputs: StepInputs;
+  /** Sums that are not computed yet: the norm of a sum is, with it. */
+  readonly #sums = new Map<Value, Sum>();
+  /** Rotations are computed on the way to attention. */
+  readonly #rotations = new Map<Value, Rotation>();
 
-  constructor(device: RowDevice, layout: StepLayout, kv: CudaKvStore) {
+  constructor(device: RowDevice, inputs: StepInputs, kv: CudaKvStore) {
     this.#device = device;
-    this.#layout = layout;
+    this.#inputs = inputs;
     this.#kv = kv;
-    this.#tokens = device.program.input(layout.tokens);
-    this.#positions = device.program.input(layout.positions);
-    this.#cells = device.program.input(layout.cells);
   }
 
   embed(table: EmbeddingTable): Value {
     const { program, adapters } = this.#device;
     const { address, dtype } = table.weight as CudaWeight;
+    const { rows, tokens } = this.#inputs;
     const width = table.hiddenSize;
-    const y = newValue(program, width, this.#layout.rows);
-    program.launch('embed_rows', perRow(y.rows, width), y, address, ELEMENT_TYPE[dtype], this.#tokens, width);
-    adapters.embed(this.#tokens, y, table);
+    const y = newValue(program, width, rows);
+    program.launch('embed_rows', perRow(y.rows, width), y, address, ELEMENT_TYPE[dtype], tokens, width);
+    adapters.embed(tokens, y, table);
     return y;
   }
 
   linear(x: Value, projections: readonly Projection[]): Value[] {
-    return projectRows(this.#device, x, projections);
+    return projectRows(this.#device, this.#computed(x), projections);
   }
 
   rmsNorm(x: Value, weight: Weight, epsilon: number): Value {
     const { program } = this.#device;
     const { width, rowSet } = x as CudaValue;
-    const size = weight.shape[0]!;
     const y = newValue(program, width, rowSet);
-    const grid = perRow(elementsOf(y) / size, size);
-    program.launch('rms_norm', grid, y, x as CudaValue, (weight as CudaWeight).address, size, epsilon);
-    return y;
+    const rounding = new Rounding(program, elementsOf(y));
+    const size = weight.shape[0]!;
+    const parts = width / size;
+    const operation = program.launch(
+      ...(['norm_rows', perNorm(y.rows * parts, size), { optional: y.slab }, ...rounding.arguments] as const),
+      ...this.#normInput(x as CudaValue),
+      ...([(weight as CudaWeight).address, size, parts, epsilon] as const),
+    );
+    rounding.writtenBy(operation);
+    return withRounding(y, rounding);
   }
 
   rotary(x: Value, rotary: Rotary): Value {
-    const { program } = this.#device;
-    const { width, rowSet } = x as CudaValue;
-    const frequencies = this.#frequencies.get(rotary) ?? program.input(rotary.inverseFrequencies);
-    this.#frequencies.set(rotary, frequencies);
-    const y = newValue(program, width, rowSet);
-    const inputs = [y, x as CudaValue, frequencies, this.#positions] as const;
-    program.launch('rotate_rows', perRow(y.rows, width / 2), ...inputs, rotary.headDim, width, rotary.attentionFactor);
+    const y = newValue(this.#device.program, x.width, (x as CudaValue).rowSet);
+    this.#rotations.set(y, { x: this.#computed(x), rotary });
     return y;
   }
 
   attention(q: Value, k: Value, v: Value, shape: AttentionShape): Value {
-    const { program } = this.#device;
-    const { headCount, kvHeadCount, headDim, scale, layer, window } = shape;
-    assert(headDim <= LARGEST_HEAD, `heads of ${headDim} fit the attention kernel`);
-    const { keys, values } = this.#kv;
-    const store = [keys.layer(layer), keys.elementType, values.layer(layer), values.elementType] as const;
-    program.launch(
-      ...(['write_cells', perRow(k.rows, k.width), ...store] as const),
-      ...([k as CudaValue, v as CudaValue, this.#cells, k.width] as const),
-    );
-    const y = newValue(program, q.width, (q as CudaValue).rowSet);
-    const visible = this.#visibleTo(window);
-    program.launch(
-      ...(['attend_cells', { blocks: [q.rows, headCount], threads: ATTENTION_THREADS }] as const),
-      ...([y, q as CudaValue, ...store, visible.rows, visible.list] as const),
-      ...[headCount, kvHeadCount, headDim, scale],
-    );
-    return y;
+    this.#store(q, k, v as CudaValue, shape);
+    return attend(this.#device, this.#inputs, this.#kv, q as CudaValue, shape);
   }
 
   gatedSilu(gate: Value, up: Value): Value {
     const { program } = this.#device;
-    const { width, rowSet } = gate as CudaValue;
-    const y = newValue(program, width, rowSet);
-    program.launchOver(elementsOf(y), 'gated_silu', y, gate as CudaValue, up as CudaValue);
-    return y;
+    const [a, b] = [this.#computed(gate), this.#computed(up)];
+    const y = newValue(program, a.width, a.rowSet);
+    const rounding = new Rounding(program, elementsOf(y));
+    const inputs = [a, a.stride, b, b.stride, a.width] as const;
+    const outputs = [{ optional: y.slab }, ...rounding.arguments] as const;
+    rounding.writtenBy(program.launchOver(elementsOf(y), 'gated_silu', ...outputs, ...inputs));
+    return withRounding(y, rounding);
   }
 
   add(a: Value, b: Value): Value {
-    return addRows(this.#device, a, b);
-  }
-
-  outputRows(x: Value): Value {
-    const { program } = this.#device;
-    const { outputs, outputRows } = this.#layout;
-    if (outputRows.length === x.rows) return x;
-    const y = newValue(program, x.width, outputs);
-    const count = elementsOf(y);
-    program.launchOver(count, 'gather_rows', y, x as CudaValue, program.input(outputRows), x.width);
+    const sum = { a: this.#computed(a), b: this.#computed(b) };
+    const y = newValue(this.#device.program, a.width, sum.a.rowSet);
+    this.#sums.set(y, sum);
     return y;
   }
 
-  #visibleTo(window: number | undefined): VisibleSlabs {
-    const known = this.#visible.get(window);
-    if (known !== undefined) return known;
-    const { rows, list } = visibleCells(this.#layout.segments, window);
-    const slabs = { rows: this.#device.program.input(rows), list: this.#device.program.input(list) };
-    this.#visible.set(window, slabs);
-    return slabs;
+  outputRows(x: Value): Value {
+    if (this.#inputs.isWholeOutput) return x;
+    const { program } = this.#device;
+    const y = newValue(program, x.width, this.#inputs.outputs);
+    const from = requireDense(this.#computed(x));
+    program.launchOver(elementsOf(y), 'gather_rows', y, from, this.#inputs.outputRows(), x.width);
+    return y;
   }
+
+  /** A value whose memory holds it by now. */
+  #computed(value: Value): CudaValue {
+    assert(!this.#rotations.has(value), 'what is rotated goes to attention');
+    const sum = this.#sums.get(value);
+    if (sum !== undefined) addRows(this.#device.program, sum.a, sum.b, value as CudaValue);
+    this.#sums.delete(value);
+    return value as CudaValue;
+  }
+
+  /** Where the sum goes, and the two that are added; or nowhere, and one alone. */
+  #normInput(x: CudaValue): LateArgument[] {
+    const sum = this.#sums.get(x);
+    if (sum === undefined) return [NULL, x, x.stride, NULL, 0];
+    this.#sums.delete(x);
+    return [{ optional: x.slab }, sum.a, sum.a.stride, sum.b, sum.b.stride];
+  }
+
+  /** Keys and values to the step's cells, queries and keys rotated. */
+  #store(q: Value, k: Value, v: CudaValue, { headCount, kvHeadCount, headDim, layer }: AttentionShape): void {
+    const { program } = this.#device;
+    const queries = present(this.#rotations.get(q), 'a rotation of the queries');
+    const keys = present(this.#rotations.get(k), 'a rotation of the keys');
+    assert(queries.rotary === keys.rotary, 'queries and keys turn alike');
+    const { positions, cells } = this.#inputs;
+    const { rotary } = queries;
+    const store = this.#kv;
+    program.launch(
+      ...(['rotate_and_store', perHead(q.rows, headCount + 2 * kvHeadCount, headDim / 2)] as const),
+      ...([q as CudaValue, queries.x, queries.x.stride, keys.x, keys.x.stride, v, v.stride] as const),
+      ...([store.keys.layer(layer), store.keys.elementType, store.values.layer(layer)] as const),
+      ...([store.values.elementType, cells, positions, this.#inputs.frequencies(rotary)] as const),
+      ...[headCount, kvHeadCount, headDim, rotary.attentionFactor],
+    );
+  }
+}
+
+function withRounding(y: CudaValue, rounding: Rounding): CudaValue {
+  return { ...y, rounding };
 }

@@ -17,10 +17,15 @@ export interface StepLayout {
   readonly outputRows: Int32Array;
   /** First output of each segment. */
   readonly firstOutputs: readonly number[];
+  /** Single cells that all rows together see at most, in any step of so many rows with or without trees. */
+  readonly mostListed: number;
 }
 
+/** Tokens that a row of a tree follows within its segment, itself among them, at most. */
+const MOST_FOLLOWED = 65;
+
 export function layOutStep(segments: readonly StepSegment[]): StepLayout {
-  const rows = segments.flatMap(({ tokens, adapters }) => tokens.map(() => adapters));
+  const { rows } = rowsOf(segments);
   const outputRows: number[] = [];
   const firstOutputs: number[] = [];
   let end = 0;
@@ -44,5 +49,15 @@ export function layOutStep(segments: readonly StepSegment[]): StepLayout {
     outputs: { rows: outputRows.map((row) => rows[row]!) },
     outputRows: Int32Array.from(outputRows),
     firstOutputs,
+    mostListed: hasTrees(segments) ? rows.length * Math.min(rows.length, MOST_FOLLOWED) : 0,
   };
+}
+
+/** In the order of the segments. */
+export function rowsOf(segments: readonly StepSegment[]): RowSet {
+  return { rows: segments.flatMap(({ tokens, adapters }) => tokens.map(() => adapters)) };
+}
+
+export function hasTrees(segments: readonly StepSegment[]): boolean {
+  return segments.some(({ parents }) => parents !== undefined);
 }

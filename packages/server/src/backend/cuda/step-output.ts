@@ -1,16 +1,17 @@
 /** A computed step's results, read from the device row by row and only where asked. */
 
 import { assert } from '../../base/assert.ts';
-import type { BestToken, StepOutput, StepTimes } from '../step.ts';
+import type { BestToken, DrawnToken, StepOutput, StepTimes } from '../step.ts';
 import type { Driver } from './driver.ts';
-import { DeviceRows, readInto, type BestSlabs } from './logits.ts';
+import { DeviceRows } from './device-rows.ts';
+import { RowChoices, type ChoiceSlab } from './row-choices.ts';
 import type { StepLayout } from './step-layout.ts';
 import type { CudaValue } from './values.ts';
 
 export interface StepResults {
   readonly logits: CudaValue;
-  /** Only where the step reduced. */
-  readonly best: BestSlabs | undefined;
+  /** Only where the step reduced or drew. */
+  readonly chosen: ChoiceSlab | undefined;
   /** Only where the step kept them. */
   readonly hidden: CudaValue | undefined;
 }
@@ -21,20 +22,14 @@ export class CudaStepOutput implements StepOutput {
   readonly hiddenRows: DeviceRows | undefined;
   readonly #logits: DeviceRows;
   readonly #firstOutputs: readonly number[];
-  readonly #ids: Int32Array;
-  readonly #logprobs: Float32Array;
+  readonly #choices: RowChoices | undefined;
 
-  constructor(driver: Driver, layout: StepLayout, { logits, best, hidden }: StepResults, times: StepTimes) {
+  constructor(driver: Driver, layout: StepLayout, { logits, chosen, hidden }: StepResults, times: StepTimes) {
     this.times = times;
     this.#firstOutputs = layout.firstOutputs;
     this.#logits = new DeviceRows(driver, logits);
     this.hiddenRows = hidden && new DeviceRows(driver, hidden);
-    const count = best === undefined ? 0 : logits.rows;
-    this.#ids = new Int32Array(count);
-    this.#logprobs = new Float32Array(count);
-    if (best === undefined) return;
-    readInto(driver, this.#ids, best.ids.address);
-    readInto(driver, this.#logprobs, best.logprobs.address);
+    this.#choices = chosen && new RowChoices(driver, chosen);
   }
 
   logits(segment: number, output: number): Float32Array {
@@ -42,9 +37,12 @@ export class CudaStepOutput implements StepOutput {
   }
 
   best(segment: number, output: number): BestToken {
-    assert(this.#ids.length > 0, 'the step was asked to reduce');
-    const row = this.outputRow(segment, output);
-    return { id: this.#ids[row]!, logprob: this.#logprobs[row]! };
+    assert(this.#choices, 'the step was asked to reduce');
+    return this.#choices.best(this.outputRow(segment, output));
+  }
+
+  drawn(segment: number, output: number): DrawnToken | undefined {
+    return this.#choices?.drawn(this.outputRow(segment, output));
   }
 
   hidden(segment: number, output: number): Float32Array {

@@ -5,6 +5,7 @@
 
 import { assert } from '../../base/assert.ts';
 import { countHandle } from '../../base/handles.ts';
+import { Owned } from '../../base/owned.ts';
 import { addressOf, copyBytes, copyBytesAside, type Pointer } from '../../native/ffi.ts';
 import { DTYPE_BYTES, elementCount, type Dtype, type TensorView } from '../../weights/tensor-view.ts';
 import { isRowMajor, readFloats } from '../../weights/values.ts';
@@ -12,14 +13,20 @@ import type { DeviceMemory } from './device-memory.ts';
 import type { CudaDevice } from './device.ts';
 import { requireSuccess } from './driver.ts';
 import { ELEMENT_TYPE } from './element-types.ts';
-import { perElement } from './kernels.ts';
+import { perElement } from './grids.ts';
 import { alignedBytes } from './slab-plan.ts';
 import { Stream } from './stream.ts';
 
-/** Pinned memory; filled by one chunk of a large tensor or several small ones, then waited for. */
-const BUFFER_BYTES = 8 << 20;
-/** What is copied at once; larger chunks may have to come from disk, and are copied on another thread. */
+/** Pinned memory; filled by chunks of a large tensor or several small ones, then waited for. */
+const BUFFER_BYTES = 32 << 20;
+/** Of a large tensor: the device fetches one while the next is copied. */
+const CHUNK_BYTES = 8 << 20;
+/** What is copied at once; larger chunks may have to come from disk, and are copied on other threads. */
 const SMALL_BYTES = 1 << 20;
+/** Threads that copy a chunk, which one alone does slower than the device fetches it; libuv's pool has as many. */
+const COPY_THREADS = 4;
+/** What is copied on this thread before others have their turn: a tenth of a millisecond, little beside a step. */
+const TURN_BYTES = 1 << 20;
 
 /** Elements in a row. */
 interface Elements {
@@ -38,15 +45,23 @@ export class Uploader {
   /** Chunks that are to be converted wait here, each at its place in the pinned memory. */
   readonly #staging: DeviceMemory;
   #used = 0;
+  /** On this thread, since others had their turn. */
+  #copied = 0;
   #turn: Promise<void> = Promise.resolve();
 
   constructor(device: CudaDevice) {
     this.#device = device;
-    this.stream = new Stream(device.driver);
-    this.#staging = device.allocate(BUFFER_BYTES, 'the memory that tensors go up through');
-    const address = new BigUint64Array(1);
-    requireSuccess(device.driver.allocateHost(address, BUFFER_BYTES), 'the memory that tensors go up through');
-    this.#pinned = address[0]!;
+    const owned = new Owned();
+    try {
+      this.stream = owned.add(new Stream(device.driver));
+      this.#staging = owned.add(device.allocate(BUFFER_BYTES, 'the memory that tensors go up through'));
+      const address = new BigUint64Array(1);
+      requireSuccess(device.driver.allocateHost(address, BUFFER_BYTES), 'the memory that tensors go up through');
+      this.#pinned = address[0]!;
+    } catch (error) {
+      owned.dispose();
+      throw error;
+    }
     countHandle('pinned memory', 1);
   }
 
@@ -77,7 +92,7 @@ export class Uploader {
   }
 
   async #upload(from: Elements, to: Target, count: number): Promise<void> {
-    const chunkLen = BUFFER_BYTES / DTYPE_BYTES[from.dtype];
+    const chunkLen = CHUNK_BYTES / DTYPE_BYTES[from.dtype];
     for (let start = 0; start < count; start += chunkLen) {
       const chunk = { ...from, address: from.address + BigInt(start * DTYPE_BYTES[from.dtype]) };
       const target = { ...to, address: to.address + BigInt(start * DTYPE_BYTES[to.dtype]) };
@@ -94,11 +109,19 @@ export class Uploader {
     const pinned = this.#pinned + BigInt(this.#used);
     const staged = to.dtype === from.dtype ? to.address : this.#staging.address + BigInt(this.#used);
     this.#used += alignedBytes(bytes);
-    if (bytes <= SMALL_BYTES) copyBytes(pinned, from.address, bytes);
-    else await copyBytesAside(pinned, from.address, bytes);
+    await this.#copy(pinned, from.address, bytes);
     const { driver } = this.#device;
     requireSuccess(driver.copyToDevice(staged, pinned, bytes, this.stream.handle), 'an upload');
     this.#settle({ address: staged, dtype: from.dtype }, to, count);
+  }
+
+  async #copy(to: Pointer, from: Pointer, bytes: number): Promise<void> {
+    if (bytes > SMALL_BYTES) return copyInParts(to, from, bytes);
+    copyBytes(to, from, bytes);
+    this.#copied += bytes;
+    if (this.#copied < TURN_BYTES) return;
+    this.#copied = 0;
+    await new Promise((resolve) => setImmediate(resolve));
   }
 
   /** Converts and checks what has just come up. */
@@ -117,4 +140,13 @@ export class Uploader {
     this.#turn = done.catch(() => undefined);
     return done;
   }
+}
+
+async function copyInParts(to: Pointer, from: Pointer, bytes: number): Promise<void> {
+  const partBytes = Math.ceil(bytes / COPY_THREADS);
+  const parts = Array.from({ length: COPY_THREADS }, (_, i) => {
+    const start = BigInt(i * partBytes);
+    return copyBytesAside(to + start, from + start, Math.min(partBytes, bytes - i * partBytes));
+  });
+  await Promise.all(parts);
 }

@@ -1,24 +1,37 @@
 /** A value of a step or draft on a device. */
 
+import { assert } from '../../base/assert.ts';
 import type { Value } from '../backend.ts';
-import type { Program, Slab } from './program.ts';
+import type { Program } from './program.ts';
+import type { Rounding } from './rounding.ts';
 import type { RowSet } from './row-set.ts';
+import type { Slab } from './slab.ts';
 
 export const FLOAT_BYTES = 4;
 
 export interface CudaValue extends Value {
-  /** Where it lies, `[rows, width]` float32. */
+  /** Where it lies, float32. */
   readonly slab: Slab;
   /** In bytes from the slab's beginning. */
   readonly offset: number;
+  /** Elements from one row to the next: more than the width where it is a part of a wider product. */
+  readonly stride: number;
   readonly rowSet: RowSet;
+  /** The operation that makes it can also write it in 16 bits. */
+  readonly rounding?: Rounding;
 }
 
 export function newValue(program: Program, width: number, rowSet: RowSet): CudaValue {
   const rows = rowSet.rows.length;
-  return { rows, width, slab: program.claim(rows * width * FLOAT_BYTES), offset: 0, rowSet };
+  return { rows, width, slab: program.claim(rows * width * FLOAT_BYTES), offset: 0, stride: width, rowSet };
 }
 
 export function elementsOf({ rows, width }: Value): number {
   return rows * width;
+}
+
+/** For operations that look at a value as a list of numbers. */
+export function requireDense(value: CudaValue): CudaValue {
+  assert(value.stride === value.width || value.rows === 1, 'the rows of a value lie one after the other');
+  return value;
 }

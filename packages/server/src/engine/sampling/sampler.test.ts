@@ -6,7 +6,7 @@ import fc from 'fast-check';
 import { LoraxError } from '../../base/errors.ts';
 import { logProbability } from './log-softmax.ts';
 import { GREEDY, isSampling, type SamplingParams } from './params.ts';
-import { isPlainGreedy, Sampler, type TokenChoice } from './sampler.ts';
+import { Sampler, type TokenChoice } from './sampler.ts';
 import { SamplingScratch } from './scratch.ts';
 import { TokenHistory } from './token-history.ts';
 import { greenList } from './watermark.ts';
@@ -209,21 +209,6 @@ test('plain greedy is the arg-max with the log-softmax of the raw logits', () =>
       assert.equal(logprob, logProbability(logits, id));
     }),
   );
-});
-
-test('plain greedy is what has no effect but the arg-max', () => {
-  assert.ok(isPlainGreedy(GREEDY));
-  assert.ok(isPlainGreedy({ ...GREEDY, doSample: true, temperature: 0, topK: 5, topP: 0.5 }));
-  const effects: Partial<SamplingParams>[] = [
-    { doSample: true },
-    { temperature: 0.5 },
-    { topK: 1 },
-    { repetitionPenalty: 1.1 },
-    { frequencyPenalty: -0.1 },
-    { presencePenalty: 0.1 },
-    { watermark: true },
-  ];
-  for (const effect of effects) assert.ok(!isPlainGreedy({ ...GREEDY, ...effect }), JSON.stringify(effect));
 });
 
 function makeSampler(

@@ -9,6 +9,7 @@
  *      150 000     2400        2450          4200       2400         7000            8200             4800        4000
  */
 
+import type { Draw } from '../../backend/step.ts';
 import { assert } from '../../base/assert.ts';
 import type { ScoredToken } from './candidates.ts';
 import { findPeak, logSumExp, requireFinite } from './log-softmax.ts';
@@ -62,6 +63,12 @@ export class Sampler {
       : this.#takeBest(scores, alternatives);
   }
 
+  /** What a device needs that draws in place of `choose`, for tokens at these positions. Not for every request: see `chosenBy`. */
+  drawAt(positions: readonly number[]): Draw {
+    const { temperature, topK, topP, seed } = this.#params;
+    return { temperature, topK, topP, uniforms: positions.map((position) => uniformAt(seed, position)) };
+  }
+
   #process(logits: Float32Array, history: TokenHistory): Float32Array {
     if (this.#processors.length === 0) return logits;
     const { scores } = this.#scratch;
@@ -97,16 +104,6 @@ export class Sampler {
     candidates.fill(scores, peak, 1, 0);
     return candidates.best(count);
   }
-}
-
-/** Whether the token is the arg-max of the raw logits and its logprob their log-softmax, so that the device can reduce the row. */
-export function isPlainGreedy(params: SamplingParams): boolean {
-  return !isSampling(params) && !changesScores(params);
-}
-
-function changesScores(params: SamplingParams): boolean {
-  const { watermark: marked, repetitionPenalty: repetition, frequencyPenalty, presencePenalty } = params;
-  return marked || repetition !== 1 || frequencyPenalty !== 0 || presencePenalty !== 0;
 }
 
 function makeProcessors(params: SamplingParams, options: SamplerOptions): LogitsProcessor[] {

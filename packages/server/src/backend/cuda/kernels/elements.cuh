@@ -39,6 +39,47 @@ __device__ inline void storeElement(void* memory, int type, Offset index, float 
   else static_cast<Bits16*>(memory)[index] = type == FLOAT16 ? roundToFloat16(value) : roundToBfloat16(value);
 }
 
+// Element `i` of `count`. In halves it becomes the sum of two 16-bit numbers: the upper one in the first half of the memory, what
+// it misses in the second.
+__device__ inline void storeRounded(void* rounded, int type, int isSplit, Offset i, Offset count, float value) {
+  storeElement(rounded, type, i, value);
+  if (isSplit) storeElement(rounded, type, count + i, value - loadElement(rounded, type, i));
+}
+
+// Where results go: as they are and rounded, of which nobody may need the one or the other.
+struct Output {
+  float* y;
+  void* rounded;
+  int type, isSplit;
+  Offset count;
+
+  __device__ void store(Offset at, float value) const {
+    if (y != nullptr) y[at] = value;
+    if (rounded != nullptr) storeRounded(rounded, type, isSplit, at, count, value);
+  }
+};
+
+// A kernel may begin while the one before it ends (programmatic dependent launch, from Hopper on): it waits here before it touches
+// what others write or read.
+__device__ inline void waitForPrevious() {
+#if __CUDA_ARCH__ >= 900
+  asm volatile("griddepcontrol.wait;" ::: "memory");
+#endif
+}
+
+// From here on the next kernel may begin, as far as there is room beside this one.
+__device__ inline void letNextBegin() {
+#if __CUDA_ARCH__ >= 900
+  asm volatile("griddepcontrol.launch_dependents;");
+#endif
+}
+
+// What every kernel begins with that has nothing to do before.
+__device__ inline void beginKernel() {
+  letNextBegin();
+  waitForPrevious();
+}
+
 __device__ inline float warpSum(float value) {
   for (int distance = 16; distance > 0; distance /= 2) value += __shfl_xor_sync(0xffffffffu, value, distance);
   return value;

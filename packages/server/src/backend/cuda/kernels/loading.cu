@@ -3,6 +3,7 @@
 
 // A thread an element.
 extern "C" __global__ void convert_elements(void* y, int yType, const void* x, int xType, int count) {
+  beginKernel();
   const int i = blockIdx.x * blockDim.x + threadIdx.x;
   if (i < count) storeElement(y, yType, i, loadElement(x, xType, i));
 }
@@ -11,6 +12,7 @@ __device__ inline bool isNumber(float value) { return fabsf(value) <= 3.40282346
 
 // Marks a tensor that holds infinities or NaN. A thread an element.
 extern "C" __global__ void check_elements(int* fault, const void* x, int type, int count) {
+  beginKernel();
   const int i = blockIdx.x * blockDim.x + threadIdx.x;
   if (i < count && !isNumber(loadElement(x, type, i))) *fault = 1;
 }
@@ -20,6 +22,7 @@ extern "C" __global__ void check_elements(int* fault, const void* x, int type, i
 extern "C" __global__ void adapt_rows(void* adapted, int adaptedType, float* factors, int* faultCount, const void* w,
                                       int wType, const void* a, int aType, const void* b, int bType, int rank,
                                       float scale, const float* magnitude, int inFeatures) {
+  beginKernel();
   const Offset row = blockIdx.x, start = row * inFeatures;
   auto valueAt = [&](int i) {
     float delta = 0.0f;

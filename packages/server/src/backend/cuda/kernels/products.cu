@@ -3,20 +3,17 @@
 
 __device__ inline int elementIndex() { return blockIdx.x * blockDim.x + threadIdx.x; }
 
-extern "C" __global__ void round_activations(void* y, const float* x, int type, int count) {
-  const int i = elementIndex();
-  if (i < count) storeElement(y, type, i, x[i]);
-}
-
-// Each activation as the sum of two 16-bit numbers: the upper ones in the first half of `y`, what they miss in the second.
-extern "C" __global__ void split_activations(void* y, const float* x, int type, int count) {
+// Rows of `width` that lie `stride` apart.
+extern "C" __global__ void round_activations(void* rounded, int type, int isSplit, const float* x, int stride,
+                                             int width, int count) {
+  beginKernel();
   const int i = elementIndex();
   if (i >= count) return;
-  storeElement(y, type, i, x[i]);
-  storeElement(y, type, static_cast<Offset>(count) + i, x[i] - loadElement(y, type, i));
+  storeRounded(rounded, type, isSplit, i, count, x[static_cast<Offset>(i / width) * stride + i % width]);
 }
 
 extern "C" __global__ void join_halves(float* y, const float* halves, int count) {
+  beginKernel();
   const int i = elementIndex();
   if (i < count) y[i] = halves[i] + halves[static_cast<Offset>(count) + i];
 }

@@ -1,0 +1,194 @@
+/**
+ * Which cells of the KV store each row of a step sees, cut into what the blocks of the attention kernels look at: shares of a
+ * row's cells, or tiles of neighbouring rows. Pure arithmetic; how much is cut may differ from step to step, the room may not.
+ */
+
+import { rowDepths } from '../row-depths.ts';
+import type { StepSegment } from '../step.ts';
+
+export interface PlanOptions {
+  /** A token sees itself and those before it, so many of them at most; undefined is all. */
+  readonly window: number | undefined;
+  /** Blocks of the kernel that look at one share. */
+  readonly blocksPerShare: number;
+  /** Blocks that fill the device. */
+  readonly enoughBlocks: number;
+  /** Whether long runs of rows go to tiles: where the program is for one step only. */
+  readonly usesTiles: boolean;
+}
+
+/** Tables as `kernels/attention.cu` and `kernels/prompt-attention.cu` read them. */
+export interface AttentionPlan {
+  /** `[row, first, count, listStart, listCount, part, firstPart, partCount]` each; those that are not used have row -1. */
+  readonly shares: Int32Array;
+  /** Single cells that shares name: of rows that follow some rows of their segment and not others. */
+  readonly list: Int32Array;
+  /** `[row, rowCount, first, before]` each, the longest work first. */
+  readonly tiles: Int32Array;
+}
+
+/** Of the tables that steps with so many rows need. */
+export interface AttentionRoom {
+  readonly shareCount: number;
+  /** Shares at most that hold a part of a row and not all of it. */
+  readonly partCount: number;
+  readonly tileCount: number;
+}
+
+interface VisibleCells {
+  readonly row: number;
+  readonly first: number;
+  readonly count: number;
+  readonly listStart: number;
+  readonly listCount: number;
+}
+
+export const SHARE_INTS = 8;
+export const TILE_INTS = 4;
+export const TILE_ROWS = 128;
+
+/** Shorter runs would leave most of a tile empty. */
+const LEAST_RUN = 16;
+
+/** What a block of the kernel looks at in one turn. */
+const TURN_CELLS = 64;
+/** Parts of fewer cells cost more to add up than they save. */
+const LEAST_TURNS = 2;
+/** As the kernel has room for when it adds them up. */
+export const MOST_PARTS = 64;
+
+const UNUSED = -1;
+
+/** Depends on how many rows there are, never on what they see, where no tiles are used. */
+export function roomFor(segments: readonly StepSegment[], options: PlanOptions): AttentionRoom {
+  const runs = segments.filter((segment) => isRun(segment, options)).map(({ tokens }) => tokens.length);
+  const tileCount = runs.reduce((sum, length) => sum + Math.ceil(length / TILE_ROWS), 0);
+  const rowCount = countRows(segments) - runs.reduce((sum, length) => sum + length, 0);
+  if (rowCount === 0) return { shareCount: 0, partCount: 0, tileCount };
+  const enough = Math.ceil(options.enoughBlocks / options.blocksPerShare);
+  // Where the rows fill the device by themselves, long ones among them can still be cut.
+  const shareCount = Math.max(enough, rowCount + Math.ceil(enough / 2));
+  const partCount = Math.min(shareCount, 2 * (shareCount - rowCount));
+  return { shareCount, partCount, tileCount };
+}
+
+export function planAttention(segments: readonly StepSegment[], options: PlanOptions): AttentionPlan {
+  const rows: VisibleCells[] = [];
+  const list: number[] = [];
+  const tiles: number[][] = [];
+  let row = 0;
+  for (const segment of segments) {
+    if (isRun(segment, options)) addTiles(tiles, segment, row, options.window);
+    else addRows(rows, list, segment, row, options.window);
+    row += segment.tokens.length;
+  }
+  tiles.sort((a, b) => tileWork(b) - tileWork(a));
+  return {
+    shares: cutRows(rows, roomFor(segments, options).shareCount),
+    list: Int32Array.from(list),
+    tiles: Int32Array.from(tiles.flat()),
+  };
+}
+
+function isRun({ tokens, parents }: StepSegment, { usesTiles }: PlanOptions): boolean {
+  return usesTiles && parents === undefined && tokens.length >= LEAST_RUN;
+}
+
+function countRows(segments: readonly StepSegment[]): number {
+  return segments.reduce((sum, { tokens }) => sum + tokens.length, 0);
+}
+
+/** The position of the first token that the one at `position` sees. */
+function oldestOf(position: number, window: number | undefined): number {
+  return window === undefined ? 0 : Math.max(0, position - window + 1);
+}
+
+/** `row` is the step's row of the segment's first token. */
+function addTiles(tiles: number[][], segment: StepSegment, row: number, window: number | undefined): void {
+  const { tokens, firstCell } = segment;
+  for (let skipped = 0; skipped < tokens.length; skipped += TILE_ROWS) {
+    const position = segment.position + skipped;
+    const oldest = oldestOf(position, window);
+    const rowCount = Math.min(TILE_ROWS, tokens.length - skipped);
+    tiles.push([row + skipped, rowCount, firstCell + oldest, position - oldest]);
+  }
+}
+
+/** Cells that its blocks load. */
+function tileWork([, rowCount = 0, , before = 0]: readonly number[]): number {
+  return before + rowCount;
+}
+
+function addRows(
+  rows: VisibleCells[],
+  list: number[],
+  segment: StepSegment,
+  firstRow: number,
+  window: number | undefined,
+): void {
+  const { position, firstCell, parents } = segment;
+  for (const [row, depth] of rowDepths(segment).entries()) {
+    const oldest = oldestOf(position + depth, window);
+    const listStart = list.length;
+    if (parents !== undefined) list.push(...branchCells(segment, row, depth, oldest));
+    const end = parents === undefined ? position + row + 1 : position;
+    const count = Math.max(0, end - oldest);
+    rows.push({ row: firstRow + row, first: firstCell + oldest, count, listStart, listCount: list.length - listStart });
+  }
+}
+
+/** Of the row of a tree and those of its segment that it follows, as far back as `oldest`. */
+function branchCells(segment: StepSegment, row: number, depth: number, oldest: number): number[] {
+  const { position, firstCell, parents = [] } = segment;
+  const cells: number[] = [];
+  let at = row;
+  for (let back = depth; at >= 0 && position + back >= oldest; back--) {
+    cells.push(firstCell + position + at);
+    at = parents[at]!;
+  }
+  return cells;
+}
+
+/** All rows into parts of one length, the shortest that `shareCount` allows. */
+function cutRows(rows: readonly VisibleCells[], shareCount: number): Int32Array {
+  const shares = new Int32Array(shareCount * SHARE_INTS).fill(UNUSED);
+  const counts = rows.map(({ count, listCount }) => count + listCount);
+  const length = partLength(counts, shareCount);
+  let end = 0;
+  let slot = 0;
+  for (const [i, row] of rows.entries()) {
+    const partCount = partsOf(counts[i]!, length);
+    const firstPart = partCount === 1 ? 0 : slot;
+    for (let part = 0; part < partCount; part++) {
+      const cells = cellsBetween(row, part * length, Math.min(counts[i]!, (part + 1) * length));
+      shares.set([row.row, ...cells, firstPart + part, firstPart, partCount], end);
+      end += SHARE_INTS;
+    }
+    if (partCount > 1) slot += partCount;
+  }
+  return shares;
+}
+
+/** Of what the row sees, `[first, count, listStart, listCount]` from one place to another. */
+function cellsBetween({ first, count, listStart }: VisibleCells, from: number, to: number): number[] {
+  const [begun, ended] = [Math.min(from, count), Math.min(to, count)];
+  return [first + begun, ended - begun, listStart + from - begun, to - ended - (from - begun)];
+}
+
+function partsOf(count: number, length: number): number {
+  return Math.max(1, Math.ceil(count / length));
+}
+
+/** In whole turns. Rows that see so many cells are at most `shareCount`. */
+function partLength(counts: readonly number[], shareCount: number): number {
+  const longest = counts.reduce((most, count) => Math.max(most, count), 0);
+  let least = Math.max(LEAST_TURNS, Math.ceil(longest / MOST_PARTS / TURN_CELLS));
+  let most = Math.ceil(longest / TURN_CELLS);
+  while (least < most) {
+    const middle = Math.floor((least + most) / 2);
+    const shares = counts.reduce((sum, count) => sum + partsOf(count, middle * TURN_CELLS), 0);
+    if (shares <= shareCount) most = middle;
+    else least = middle + 1;
+  }
+  return least * TURN_CELLS;
+}

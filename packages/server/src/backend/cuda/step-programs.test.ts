@@ -1,0 +1,161 @@
+import assert from 'node:assert/strict';
+import { afterEach, beforeEach, describe, it } from 'node:test';
+import fc from 'fast-check';
+import { liveHandles } from '../../base/handles.ts';
+import type { StepSegment } from '../step.ts';
+import { anyRows, places } from './adapter-rows.arbitrary.ts';
+import { CudaKvStore } from './kv-store.ts';
+import { RecordedStep, type StepRequest } from './recorded-step.ts';
+import { layOutStep } from './step-layout.ts';
+import { StepPrograms } from './step-programs.ts';
+import { fillUp, shapeOf } from './step-shape.ts';
+import { FakeDevice } from './testing/fake-device.ts';
+import { makeSmallDecoder, SMALL_KV } from './testing/small-decoder.ts';
+
+const forward = makeSmallDecoder();
+const options = { reduce: true, keepHidden: false };
+
+let fake: FakeDevice;
+let kv: CudaKvStore;
+let recordedCount: number;
+let programs: StepPrograms;
+
+beforeEach(() => {
+  fake = new FakeDevice();
+  kv = new CudaKvStore(fake.device, fake.stream, SMALL_KV);
+  recordedCount = 0;
+  programs = new StepPrograms(fake.arena, () => {
+    recordedCount++;
+    return fake.begin(places);
+  });
+});
+
+afterEach(() => {
+  programs.dispose();
+  kv.dispose();
+  fake.dispose();
+  assert.deepEqual([fake.cuda.open, liveHandles()], [{}, {}]);
+});
+
+function decode(rowCount: number, position = 7): StepSegment[] {
+  return Array.from({ length: rowCount }, (_, i) => {
+    return { tokens: [5], position, firstCell: 100 * i, adapters: [], outputCount: 1 };
+  });
+}
+
+function request(segments: readonly StepSegment[], given: Partial<StepRequest> = {}): StepRequest {
+  return { forward, kv, segments, options, ...given };
+}
+
+function liveGraphs(): number {
+  return liveHandles()['cuda graph'] ?? 0;
+}
+
+const PARENTS = [-1, 0, 0, 1];
+const draw = { temperature: 0.7, topK: 0, topP: 1, uniforms: [0.5] };
+
+/** Rows that generate, some after guesses, some drawn. */
+const anyDecode: fc.Arbitrary<StepSegment[]> = fc
+  .tuple(
+    anyRows,
+    fc.array(
+      fc.record({
+        length: fc.constantFrom(1, 1, 1, 4),
+        position: fc.nat(3000),
+        isTree: fc.boolean(),
+        isDrawn: fc.boolean(),
+      }),
+      { minLength: 1, maxLength: 4 },
+    ),
+  )
+  .map(([{ rows }, kinds]) =>
+    kinds.map(({ length, position, isTree, isDrawn }, i) => ({
+      ...{ tokens: Array<number>(length).fill(3), position, firstCell: 4000 * i, outputCount: length },
+      ...{ adapters: rows[i % Math.max(1, rows.length)] ?? [], draw: isDrawn ? draw : undefined },
+      ...(isTree && length > 1 ? { parents: PARENTS } : {}),
+    })),
+  );
+
+/** All that a graph of the step would hold. */
+function launchesOf(segments: readonly StepSegment[], rowCount: number): unknown {
+  const [launchCount, productCount] = [fake.launches.length, fake.products.length];
+  const layout = layOutStep(fillUp(segments, rowCount, kv.spareCell));
+  new RecordedStep(fake.begin(places), request(segments), layout, false).runOnce(fake.arena, 'a test');
+  return [fake.launches.slice(launchCount), fake.products.slice(productCount)];
+}
+
+describe('steps of one shape', () => {
+  it('are the same launches, addresses and all', () => {
+    // What it holds does not move then.
+    fake.arena.reserve(2 ** 28, 'a test');
+    const known = new Map<string, unknown>();
+    let compared = 0;
+    fc.assert(
+      fc.property(anyDecode, (segments) => {
+        const { key, rowCount } = shapeOf(segments, options)!;
+        const launches = launchesOf(segments, rowCount);
+        if (known.has(key)) compared++;
+        assert.deepEqual(launches, known.get(key) ?? launches);
+        known.set(key, launches);
+        // What was recorded for the first of them has room for the inputs of all.
+        programs.give(request(segments));
+      }),
+      { numRuns: 300 },
+    );
+    assert.ok(compared > 50, `${compared} steps had the shape of another`);
+  });
+
+  it('are recorded once, and one launch from the second on', () => {
+    const launched = [decode(9), decode(10, 50), decode(9, 800)].map((segments) => {
+      const before = fake.launches.length;
+      programs.give(request(segments));
+      return fake.launches.length - before;
+    });
+    assert.ok(launched[0]! > 10);
+    assert.deepEqual(launched.slice(1), [launched[0], 0]);
+    assert.deepEqual([recordedCount, fake.countCalls('cuGraphLaunch')], [1, 2]);
+  });
+
+  it('have rows that fill them up in a cell that is nobody’s, behind the others', () => {
+    const { layout } = programs.give(request(decode(17)));
+    assert.deepEqual([...layout.cells.slice(17)], Array(3).fill(SMALL_KV.cellCount));
+    assert.deepEqual([...layout.positions.slice(16)], [7, 0, 0, 0]);
+    assert.deepEqual(layout.firstOutputs.slice(0, 17), [...Array(17).keys()]);
+  });
+});
+
+describe('recorded steps', () => {
+  it('are of one model and one store', () => {
+    const other = new CudaKvStore(fake.device, fake.stream, SMALL_KV);
+    const given: Partial<StepRequest>[] = [{}, { forward: makeSmallDecoder() }, { kv: other }, {}];
+    for (const which of given) for (let run = 0; run < 2; run++) programs.give(request(decode(2), which));
+    assert.deepEqual([recordedCount, liveGraphs()], [4, 1]);
+    other.dispose();
+  });
+
+  it('are forgotten with their graphs where there are too many shapes', () => {
+    const trees = (rowCount: number): StepSegment[] => [
+      ...decode(rowCount - 4),
+      { ...decode(1)[0]!, tokens: [1, 2, 3, 4], parents: PARENTS, outputCount: 4 },
+    ];
+    const sizes = [5, 6, 7, 8, 10, 12, 14, 16, 20, 24, 28, 32, 40, 48, 56, 64, 80, 96];
+    const kinds = [decode, trees].flatMap((segmentsOf) =>
+      [true, false].flatMap((reduce) =>
+        [true, false].map((keepHidden) => ({ segmentsOf, options: { reduce, keepHidden } })),
+      ),
+    );
+    for (const size of sizes) {
+      for (const { segmentsOf, options: asked } of kinds) {
+        for (let run = 0; run < 2; run++) programs.give(request(segmentsOf(size), { options: asked }));
+      }
+    }
+    assert.equal(recordedCount, 8 * sizes.length);
+    assert.equal(liveGraphs(), 128);
+  });
+
+  it('are not kept of prompts', () => {
+    const prompt: StepSegment = { ...decode(1)[0]!, tokens: [1, 2, 3] };
+    for (let run = 0; run < 3; run++) programs.give(request([prompt]));
+    assert.deepEqual([recordedCount, fake.countCalls('cuGraphLaunch')], [3, 0]);
+  });
+});
