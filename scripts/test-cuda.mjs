@@ -26,16 +26,23 @@ tests.push(at('backend/ggml/ggml-backend.test.js'), at('engine/sampling/device-d
 
 const { findDevice } = await import(new URL('serving/backend.js', DIST));
 try {
-  const { cuda } = findDevice('cuda');
-  console.log(`on ${cuda.name}`);
+  const [card] = findDevice('cuda').cards;
+  console.log(`on ${card.name}`);
 } catch (error) {
   console.log(`nothing was tested: ${error.message}`);
   process.exit(0);
 }
 const vectors = process.argv.slice(2);
+const conformance = [at('conformance/main.js'), ...vectors, '--device', 'cuda'];
+const testsWith = (setup) => ['--test', '--enable-source-maps', '--import', new URL(setup, DIST).href, ...tests];
+// Everything once more in two shards: on two cards through NCCL, else on one.
 const runs = [
-  [at('conformance/main.js'), ...vectors, '--device', 'cuda'],
-  ['--test', '--enable-source-maps', '--import', new URL('testing/on-cuda.js', DIST).href, ...tests],
+  conformance,
+  testsWith('testing/on-cuda.js'),
+  [...conformance, '--num-shard', '2'],
+  testsWith('testing/on-two-shards.js'),
+  // By itself: its kernels wait for each other, and a card that is shared gives each of them its turn late.
+  ['--test', at('backend/cuda/shards/exchanges.test.js')],
 ];
 const failed = runs.filter((args) => spawnSync(process.execPath, args, { stdio: 'inherit' }).status !== 0);
 process.exit(failed.length === 0 ? 0 : 1);

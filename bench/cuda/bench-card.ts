@@ -26,7 +26,7 @@ import { STEP_PARTS } from './steps.ts';
 export async function benchCard(options: CudaBenchOptions, reporter: Reporter): Promise<boolean> {
   const { parts, layerCount, peftFile } = options;
   const peft = peftFile === undefined ? undefined : readPeft(peftFile, layerCount, SIZES);
-  const card = findCard(options, reporter);
+  const card = findCards(options, reporter);
   if (card === undefined) return true;
   const shape = mistralShape(layerCount);
   const findings = new Findings(reporter);
@@ -45,9 +45,9 @@ function mistralShape(layerCount: number): Shape {
 }
 
 /** Undefined where there is none; that was said then. */
-function findCard({ device }: CudaBenchOptions, reporter: Reporter): ChosenDevice | undefined {
+function findCards({ device, shardCount }: CudaBenchOptions, reporter: Reporter): ChosenDevice | undefined {
   try {
-    return findDevice(device);
+    return findDevice(device, shardCount);
   } catch (error) {
     if (!(error instanceof LoraxError)) throw error;
     reporter.say(`nothing was measured: ${error.message}`);
@@ -67,7 +67,7 @@ async function measureSteps(
   try {
     const views = new RandomViews(shape);
     const model = await loadModel(backend, views, { shape, precision, cellCount: cellCount(SIZES) }, reporter);
-    const ceilings = await tellCeilings(views, reporter);
+    const ceilings = await tellCeilings(views, card.cards.length, reporter);
     await fillContexts(model, SIZES);
     for (const { name, measure } of STEP_PARTS) {
       if (parts.has(name)) await findings.addAll(name, measure(model, ceilings, SIZES));
@@ -113,11 +113,12 @@ async function loadModel(
   return model;
 }
 
-async function tellCeilings(views: RandomViews, reporter: Reporter): Promise<Ceilings> {
-  const ceilings = await measureCeilings(loadCudaLibraries(), views.address);
-  const { bytesPerSecond, flopsPerSecond } = ceilings;
+/** Measured on one card; together they can do so many times as much. */
+async function tellCeilings(views: RandomViews, cardCount: number, reporter: Reporter): Promise<Ceilings> {
+  const { bytesPerSecond, flopsPerSecond } = await measureCeilings(loadCudaLibraries(), views.address);
   const products = `products of bfloat16 matrices run at ${(flopsPerSecond / 1e12).toFixed(0)} TFLOP/s`;
   reporter.say(`the card copies ${(bytesPerSecond / 1e12).toFixed(2)} TB/s, ${products}\n`);
+  const ceilings = { bytesPerSecond: cardCount * bytesPerSecond, flopsPerSecond: cardCount * flopsPerSecond };
   reporter.record('ceilings', ceilings);
   return ceilings;
 }

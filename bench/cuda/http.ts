@@ -18,6 +18,7 @@ export interface HttpSettings {
   readonly shape: Shape;
   readonly sizes: Sizes;
   readonly device: DeviceName;
+  readonly shardCount: number;
   readonly precision: MatmulPrecision;
   /** Where files are kept; undefined writes them where there is room, and removes them. */
   readonly folder: string | undefined;
@@ -46,7 +47,8 @@ async function* measureIn(cache: string, settings: HttpSettings): AsyncGenerator
   // Values that are all different would take longer to make than everything that is measured.
   const folder = prepareFiles(model, adaptersOf([scenario]), new RepeatedWords(SEED));
   const written = performance.now();
-  const given = { device: settings.device, matmulPrecision: settings.precision, ...limitsOf(settings.sizes) };
+  const { device, shardCount: numShard, precision: matmulPrecision, sizes } = settings;
+  const given = { device, numShard, matmulPrecision, ...limitsOf(sizes) };
   const served = { modelId: settings.shape.name, folder, adapterRoot: adapterFolder(model), given };
   const bench = await openServed({ cache, threads: undefined, ggmlPath: undefined }, served);
   const opening = { writeMs: written - begun, openMs: performance.now() - written };

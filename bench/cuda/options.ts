@@ -13,6 +13,7 @@ export const HELP = `npm run bench:cuda -- [options]
   --only PART,PART           ${PARTS.join(', ')}                      [all]
   --layers N                 layers of the model; the figures to reach are about 32           [32]
   --device cuda|cuda:N       the card                                                         [the first that can be used]
+  --num-shard N              cards that compute together                                      [1]
   --matmul-precision LEVEL   high, medium                                                     [medium]
   --folder DIR               where the files of the part http are kept between runs, 17 GB    [in memory, and removed]
   --peft FILE                what scripts/bench-peft.py printed on the same card, to compare with
@@ -23,6 +24,7 @@ export interface CudaBenchOptions {
   readonly parts: ReadonlySet<Part>;
   readonly layerCount: number;
   readonly device: DeviceName;
+  readonly shardCount: number;
   readonly precision: MatmulPrecision;
   readonly folder: string | undefined;
   readonly peftFile: string | undefined;
@@ -38,6 +40,7 @@ export function readCudaOptions(argv: readonly string[]): CudaBenchOptions | und
     parts: new Set(names.map((name) => oneOf('--only', name, PARTS))),
     layerCount: count('--layers', values.layers),
     device: readDevice(values.device),
+    shardCount: count('--num-shard', values['num-shard']),
     precision: oneOf('--matmul-precision', values['matmul-precision'], ['high', 'medium']),
     folder: values.folder === undefined ? undefined : resolve(values.folder),
     peftFile: values.peft,
@@ -54,6 +57,7 @@ function parse(argv: readonly string[]) {
         ...{ only: optional, folder: optional, peft: optional, json: optional },
         layers: { type: 'string', default: '32' },
         device: { type: 'string', default: 'cuda' },
+        'num-shard': { type: 'string', default: '1' },
         'matmul-precision': { type: 'string', default: 'medium' },
         help: { type: 'boolean', default: false },
       },

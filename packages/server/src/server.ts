@@ -17,6 +17,7 @@ import type { MemoryEstimate } from './serving/memory-estimate.ts';
 import type { ServeOptions } from './config/options.ts';
 import { withOperatorsToken } from './serving/adapters.ts';
 import { openEngine, type Engine, type EngineObserver, type EngineParts } from './serving/engine.ts';
+import { requireEvenHeads } from './serving/even-heads.ts';
 import { makeServing } from './serving/http.ts';
 import { openTrainingBase as openBase } from './serving/training-base.ts';
 import type { TrainingBase } from './training/base.ts';
@@ -103,6 +104,7 @@ export async function estimateMemory(options: ServeOptions): Promise<MemoryEstim
   const silent: Progress = { start: () => ({ advance: () => undefined, done: () => undefined }) };
   const { signal } = new AbortController();
   const model = await resolveBase(options, openModelHub(options), { progress: silent, signal });
+  await requireEvenHeads(modelName(options), model.folder, options.numShard);
   return estimateModelMemory(modelName(options), model.folder, options.dtype, options);
 }
 

@@ -15,6 +15,12 @@ export interface Weight {
   readonly shape: readonly number[];
 }
 
+/**
+ * How a device of several cards may divide a linear layer among them: by `outputs`, each card with a part of the result; by
+ * `inputs`, each from such a part of the input to the whole result; `gathered`, by outputs whose parts are put together again.
+ */
+export type Split = 'outputs' | 'inputs' | 'gathered';
+
 /** A linear layer of the base model together with the adapters that enter it: `y = x W^T + b + adapters(x)`. */
 export interface Projection {
   readonly kind: 'linear';
@@ -24,6 +30,8 @@ export interface Projection {
   readonly bias: Weight | undefined;
   readonly inFeatures: number;
   readonly outFeatures: number;
+  /** Undefined is never divided. */
+  readonly split?: Split;
 }
 
 /** The token table with the adapters that enter it. */
@@ -117,6 +125,8 @@ export interface BackendDescription {
 export interface WeightOptions {
   /** Undefined keeps what is stored. Vectors (norms, biases) are always held in float32. */
   readonly dtype: Dtype | undefined;
+  /** Of the linear layer whose matrix it is. */
+  readonly split?: Split | undefined;
   /** Added to a matrix before it becomes resident, its rows then brought to the magnitudes where there are any. */
   readonly merged?: LowRankFactors | undefined;
 }

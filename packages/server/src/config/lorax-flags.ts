@@ -40,7 +40,7 @@ const refused = (kind: LoraxFlag['kind'], reason: string, harmless = harmlessOf(
   harmless,
 });
 
-const ONE_PROCESS = 'one process computes on all the cores that it may use (--threads)';
+const ONE_PROCESS = 'one process computes, on all the cores (--threads) or cards (--num-shard) that it may use';
 const CUDA_GRAPHS = 'a card makes CUDA graphs by itself, of usual numbers of rows and any rank; a CPU has none';
 const CONTINUOUS = 'prompts and generated tokens share every step (--max-batch-prefill-tokens bounds the prompts)';
 const NO_TUNNEL = 'the server opens no tunnel to the outside';
@@ -48,8 +48,7 @@ const NO_TUNNEL = 'the server opens no tunnel to the outside';
 export const LORAX_FLAGS: Readonly<Record<string, LoraxFlag>> = {
   source: refused('value', 'base models are read from a folder or the Hub', ['hub']),
   validationWorkers: ignored('value', 'the number of tokenizer workers follows from the machine'),
-  sharded: ignored('switch', ONE_PROCESS),
-  numShard: ignored('value', ONE_PROCESS, ['1']),
+  sharded: ignored('switch', '--num-shard says among how many cards the model is divided'),
   quantize: refused('value', 'weights are served as they are stored, or as --dtype says'),
   compile: ignored('switch', CUDA_GRAPHS),
   eager: ignored('switch', CUDA_GRAPHS),

@@ -33,6 +33,7 @@ const SAMPLES: Readonly<Record<Key, readonly [good: string, other: string, bad?:
   predibaseApiToken: ['pb_a', 'pb_b'],
   adapterApi: ['on', 'off', 'admins'],
   device: ['cpu', 'cuda:1', 'gpu'],
+  numShard: ['2', '4', '0'],
   threads: ['3', '4', '0'],
   matmulPrecision: ['medium', 'high', 'low'],
   ggmlPath: ['/opt/ggml', '/opt/other'],

@@ -153,6 +153,12 @@ export const OPTIONS = {
     group: 'Engine',
     help: 'What computes: cpu, cuda, cuda:N for the card of that number, or auto: a card where CUDA finds one that it can use',
   },
+  numShard: {
+    ...integer(1, 64),
+    default: 1,
+    group: 'Engine',
+    help: 'Cards that compute together, each with a part of every layer; the heads of the model must be divisible by it',
+  },
   threads: {
     ...integer(1, 1024),
     derived: 'the cores that this process may use, fewer for small models',

@@ -1,8 +1,7 @@
 /** The whole suite over one folder of reference vectors, in the precisions asked for. */
 
 import type { Dtype } from '../weights/tensor-view.ts';
-import type { DeviceName } from '../config/device-name.ts';
-import { findDevice } from '../serving/backend.ts';
+import type { ChosenDevice } from '../serving/backend.ts';
 import { findCases } from './cases.ts';
 import { checkModel } from './model-checks.ts';
 import { PRECISIONS } from './precision.ts';
@@ -12,14 +11,13 @@ import { checkTokenizer } from './tokenizer-checks.ts';
 export interface SuiteOptions {
   readonly dtypes: readonly Dtype[];
   readonly threads: number;
-  readonly device: DeviceName;
+  readonly device: ChosenDevice;
   /** Takes the report line by line. */
   readonly write: (line: string) => void;
 }
 
 /** Runs every case below `root`; the report's last line is written. */
-export async function runSuite(root: string, { dtypes, threads, device: name, write }: SuiteOptions): Promise<Report> {
-  const device = findDevice(name);
+export async function runSuite(root: string, { dtypes, threads, device, write }: SuiteOptions): Promise<Report> {
   const report = new Report(write);
   const { models, tokenizers, skipped } = findCases(root);
   for (const tokenizer of tokenizers) await checkTokenizer(tokenizer, report);

@@ -48,11 +48,11 @@ export class Attention {
   ): Promise<Attention> {
     const { hiddenSize, headCount, kvHeadCount, headDim, qkvBias } = config;
     const inputs = [
-      await loader.linear(`${path}.q_proj`, hiddenSize, headCount * headDim, qkvBias),
-      await loader.linear(`${path}.k_proj`, hiddenSize, kvHeadCount * headDim, qkvBias),
-      await loader.linear(`${path}.v_proj`, hiddenSize, kvHeadCount * headDim, qkvBias),
+      await loader.linear(`${path}.q_proj`, hiddenSize, headCount * headDim, qkvBias, 'outputs'),
+      await loader.linear(`${path}.k_proj`, hiddenSize, kvHeadCount * headDim, qkvBias, 'outputs'),
+      await loader.linear(`${path}.v_proj`, hiddenSize, kvHeadCount * headDim, qkvBias, 'outputs'),
     ];
-    const output = await loader.linear(`${path}.o_proj`, headCount * headDim, hiddenSize, config.outputBias);
+    const output = await loader.linear(`${path}.o_proj`, headCount * headDim, hiddenSize, config.outputBias, 'inputs');
     const norms = config.headNorms
       ? {
           q: await loader.vector(`${path}.q_norm.weight`, headDim),

@@ -20,9 +20,9 @@ export class GatedMlp {
 
   static async load(loader: WeightLoader, path: string, config: GatedMlpConfig): Promise<GatedMlp> {
     const { hiddenSize, intermediateSize, mlpBias } = config;
-    const gate = await loader.linear(`${path}.gate_proj`, hiddenSize, intermediateSize, mlpBias);
-    const up = await loader.linear(`${path}.up_proj`, hiddenSize, intermediateSize, mlpBias);
-    const down = await loader.linear(`${path}.down_proj`, intermediateSize, hiddenSize, mlpBias);
+    const gate = await loader.linear(`${path}.gate_proj`, hiddenSize, intermediateSize, mlpBias, 'outputs');
+    const up = await loader.linear(`${path}.up_proj`, hiddenSize, intermediateSize, mlpBias, 'outputs');
+    const down = await loader.linear(`${path}.down_proj`, intermediateSize, hiddenSize, mlpBias, 'inputs');
     return new GatedMlp([gate, up], down);
   }
 

@@ -5,7 +5,7 @@
 
 import { LoraxError } from '../base/errors.ts';
 import type { LowRankFactors } from '../backend/adapters.ts';
-import type { Backend, EmbeddingTable, Projection, Weight } from '../backend/backend.ts';
+import type { Backend, EmbeddingTable, Projection, Split, Weight } from '../backend/backend.ts';
 import { DTYPE_BYTES, elementCount, type Dtype, type TensorFile, type TensorView } from '../weights/tensor-view.ts';
 
 export interface WeightLoaderOptions {
@@ -39,10 +39,16 @@ export class WeightLoader {
     return this.#load(name, [length]);
   }
 
-  async linear(path: string, inFeatures: number, outFeatures: number, hasBias: boolean): Promise<Projection> {
-    const weight = await this.#loadMatrix(path, [outFeatures, inFeatures]);
+  async linear(
+    path: string,
+    inFeatures: number,
+    outFeatures: number,
+    hasBias: boolean,
+    split: Split,
+  ): Promise<Projection> {
+    const weight = await this.#loadMatrix(path, [outFeatures, inFeatures], split);
     const bias = hasBias ? await this.vector(`${path}.bias`, outFeatures) : undefined;
-    return this.#keep({ kind: 'linear', path, weight, bias, inFeatures, outFeatures });
+    return this.#keep({ kind: 'linear', path, weight, bias, inFeatures, outFeatures, split });
   }
 
   async embedding(path: string, vocabSize: number, hiddenSize: number): Promise<EmbeddingTable> {
@@ -61,6 +67,7 @@ export class WeightLoader {
       bias: undefined,
       inFeatures: hiddenSize,
       outFeatures: vocabSize,
+      split: 'gathered',
     });
   }
 
@@ -69,7 +76,7 @@ export class WeightLoader {
     const { merged, dtype } = this.#options;
     if (!merged?.has(path) && !merged?.has(tablePath)) return weight;
     const view = this.#view(`${tablePath}.weight`, [vocabSize, hiddenSize]);
-    return this.#device.loadWeight(view, { dtype, merged: merged?.get(path) });
+    return this.#device.loadWeight(view, { dtype, merged: merged?.get(path), split: 'gathered' });
   }
 
   #keep<T extends Projection | EmbeddingTable>(place: T): T {
@@ -77,13 +84,13 @@ export class WeightLoader {
     return place;
   }
 
-  #loadMatrix(path: string, shape: readonly number[]): Promise<Weight> {
-    return this.#load(`${path}.weight`, shape, this.#options.merged?.get(path));
+  #loadMatrix(path: string, shape: readonly number[], split?: Split): Promise<Weight> {
+    return this.#load(`${path}.weight`, shape, this.#options.merged?.get(path), split);
   }
 
-  async #load(name: string, shape: readonly number[], merged?: LowRankFactors): Promise<Weight> {
+  async #load(name: string, shape: readonly number[], merged?: LowRankFactors, split?: Split): Promise<Weight> {
     const view = this.#view(name, shape);
-    const weight = await this.#device.loadWeight(view, { dtype: this.#options.dtype, merged });
+    const weight = await this.#device.loadWeight(view, { dtype: this.#options.dtype, merged, split });
     this.#options.onLoaded(elementCount(shape) * DTYPE_BYTES[view.dtype]);
     return weight;
   }

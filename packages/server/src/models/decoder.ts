@@ -46,7 +46,7 @@ export class Decoder implements Forward {
     const norm = await loader.vector('model.norm.weight', hiddenSize);
     const output = config.tiedEmbeddings
       ? await loader.tied('lm_head', embedding)
-      : await loader.linear('lm_head', hiddenSize, vocabSize, false);
+      : await loader.linear('lm_head', hiddenSize, vocabSize, false, 'gathered');
     return new Decoder(config, embedding, layers, norm, output);
   }
 

@@ -5,10 +5,10 @@
 import koffi from 'koffi';
 
 /**
- * Asynchronous calls run on koffi's own stacks, 128 KiB unless told otherwise; ggml's compute needs more and would
- * crash the process. 8 MiB is what a thread of a C program has.
+ * Calls run on koffi's own stacks, 2 MiB and for asynchronous ones 128 KiB unless told otherwise; ggml's compute needs
+ * more and would crash the process. 8 MiB is what a thread of a C program has.
  */
-koffi.config({ async_stack_size: 8 << 20 });
+koffi.config({ sync_stack_size: 8 << 20, async_stack_size: 8 << 20 });
 
 /** A C pointer. */
 export type Pointer = bigint;
@@ -29,6 +29,12 @@ export function openLibrary(path: string, options: { readonly global: boolean })
 const cLibrary = koffi.load(process.platform === 'win32' ? 'msvcrt.dll' : null);
 
 const memcpy = cLibrary.func('void *memcpy(void *to, const void *from, size_t byteLength)');
+
+/** Sets a variable of the environment that C libraries read, unless it is set. Not on Windows. */
+export function suggestVariable(name: string, value: string): void {
+  const setenv = cLibrary.func('int setenv(const char *name, const char *value, int overwrites)');
+  setenv(name, value, 0);
+}
 
 /** Copies native memory to native memory. */
 export function copyBytes(to: Pointer, from: Pointer, byteLength: number): void {

@@ -2,16 +2,17 @@
 
 import type { Backend } from '../backend/backend.ts';
 import { CudaBackend } from '../backend/cuda/cuda-backend.ts';
-import { chooseDevice, listDevices, type DeviceProperties } from '../backend/cuda/device.ts';
+import { chooseDevices, listDevices, type DeviceProperties } from '../backend/cuda/device.ts';
 import { loadCudaLibraries } from '../backend/cuda/libraries.ts';
 import { GgmlBackend } from '../backend/ggml/ggml-backend.ts';
 import type { MatmulPrecision } from '../backend/precision.ts';
+import { present } from '../base/assert.ts';
 import { LoraxError } from '../base/errors.ts';
 import type { DeviceName } from '../config/device-name.ts';
 
 export interface ChosenDevice {
-  /** Undefined is the CPU. */
-  readonly cuda: DeviceProperties | undefined;
+  /** One for each shard of the model; none is the CPU. */
+  readonly cards: readonly DeviceProperties[];
   readonly because: string;
 }
 
@@ -25,29 +26,48 @@ export interface BackendOptions {
   readonly kernelCacheFolder: string;
 }
 
-/** Throws ENGINE_LIBRARY where a card is asked for by name and cannot be used. */
-export function findDevice(name: DeviceName): ChosenDevice {
-  if (name === 'cpu') return { cuda: undefined, because: 'asked for by --device' };
-  if (name !== 'auto') return { cuda: findCuda(name), because: 'asked for by --device' };
+/** Throws ENGINE_LIBRARY where cards are asked for, by name or by number, and cannot be used. */
+export function findDevice(name: DeviceName, shardCount = 1): ChosenDevice {
+  if (name === 'cpu') return findCpu(shardCount);
+  if (name !== 'auto') return { cards: findCards(name, shardCount), because: 'asked for by --device' };
+  if (shardCount > 1) return { cards: findCards('cuda', shardCount), because: 'asked for by --num-shard' };
   try {
-    return { cuda: findCuda('cuda'), because: 'CUDA and a card that it can use were found' };
+    return { cards: findCards('cuda', 1), because: 'CUDA and a card that it can use were found' };
   } catch (error) {
     if (!(error instanceof LoraxError)) throw error;
-    return { cuda: undefined, because: String(error.params['reason']) };
+    return { cards: [], because: String(error.params['reason']) };
   }
 }
 
-export function openBackend({ cuda }: ChosenDevice, options: BackendOptions): Backend {
+/** For checks: as many shards on cards of their own where there are enough, else all on the first card. */
+export function findShards(shardCount: number): ChosenDevice {
+  try {
+    return findDevice('cuda', shardCount);
+  } catch {
+    const { cards, because } = findDevice('cuda');
+    return { cards: Array.from({ length: shardCount }, () => present(cards[0], 'a card')), because };
+  }
+}
+
+export function openBackend({ cards }: ChosenDevice, options: BackendOptions): Backend {
   const { threads, precision, draftPrecision = 'medium', ggmlPath, kernelCacheFolder } = options;
-  return cuda === undefined
+  return cards.length === 0
     ? new GgmlBackend({ path: ggmlPath, threads, precision, draftPrecision })
     : new CudaBackend({
         libraries: loadCudaLibraries(),
-        ...{ device: cuda, precision, cacheFolder: kernelCacheFolder },
+        ...{ devices: cards, precision, cacheFolder: kernelCacheFolder },
       });
 }
 
-function findCuda(name: 'cuda' | `cuda:${number}`): DeviceProperties {
+/** Throws OPTION_INVALID where more than one is asked for. */
+function findCpu(shardCount: number): ChosenDevice {
+  if (shardCount === 1) return { cards: [], because: 'asked for by --device' };
+  const reason = `divides the model among ${shardCount} cards, and --device cpu computes on none`;
+  throw new LoraxError('OPTION_INVALID', { option: '--num-shard', reason });
+}
+
+function findCards(name: 'cuda' | `cuda:${number}`, count: number): DeviceProperties[] {
   const [, index] = name.split(':');
-  return chooseDevice(listDevices(loadCudaLibraries().driver), index === undefined ? undefined : Number(index));
+  const devices = listDevices(loadCudaLibraries().driver);
+  return chooseDevices(devices, index === undefined ? undefined : Number(index), count);
 }

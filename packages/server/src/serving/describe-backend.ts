@@ -26,8 +26,9 @@ export interface BackendReport {
 
 /** Throws ENGINE_LIBRARY where the library or the device that was asked for cannot be used. */
 export function describeBackend(options: ServeOptions): BackendReport {
-  const { cuda, because } = findDevice(options.device);
-  return cuda === undefined ? describeCpu(options, because) : describeCuda(cuda, because);
+  const { cards, because } = findDevice(options.device, options.numShard);
+  const [first] = cards;
+  return first === undefined ? describeCpu(options, because) : describeCuda(first, cards, because);
 }
 
 function describeCpu({ ggmlPath, threads, cores }: ServeOptions, because: string): BackendReport {
@@ -37,14 +38,19 @@ function describeCpu({ ggmlPath, threads, cores }: ServeOptions, because: string
   return { library, version, variant, features: [], threads: chooseThreads(threads, cores, undefined), device };
 }
 
-function describeCuda(properties: DeviceProperties, because: string): BackendReport {
-  const { index, name, totalBytes } = properties;
+/** Each card has an equal part of everything that is divided, so that the smallest one counts. */
+function describeCuda(first: DeviceProperties, cards: readonly DeviceProperties[], because: string): BackendReport {
+  const { driver, openNccl } = loadCudaLibraries();
+  if (cards.length > 1) openNccl();
+  const indices = cards.map(({ index }) => index).join(', ');
+  const names = [...new Set(cards.map(({ name }) => name))].join(', ');
+  const totalBytes = Math.min(...cards.map((card) => card.totalBytes)) * cards.length;
   return {
     library: 'CUDA',
-    version: driverVersion(loadCudaLibraries().driver),
-    variant: architectureName(properties),
+    version: driverVersion(driver),
+    variant: architectureName(first),
     features: [],
-    threads: { value: 1, because: 'the card computes' },
-    device: { name: `CUDA ${index}: ${name}`, because, totalBytes },
+    threads: { value: 1, because: cards.length === 1 ? 'the card computes' : 'the cards compute' },
+    device: { name: `CUDA ${indices}: ${names}`, because, totalBytes },
   };
 }

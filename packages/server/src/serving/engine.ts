@@ -28,6 +28,7 @@ import { openTokenizer } from '../text/hf-tokenizer.ts';
 import type { Tokenizer } from '../text/tokenizer.ts';
 import { defaultAdapter, openAdapterStore, readMerge, type AdapterParts } from './adapters.ts';
 import { findDevice, openBackend } from './backend.ts';
+import { requireEvenHeads } from './even-heads.ts';
 import { chooseThreads } from './threads.ts';
 import { openModelTensors } from '../weights/tensor-folder.ts';
 import { deriveLimits, kvBytesPerToken, kvShape, kvTypes, type DerivedLimits } from './limits.ts';
@@ -68,7 +69,8 @@ export async function openEngine(parts: EngineParts): Promise<Engine> {
   const { options, folder } = parts;
   const { ggmlPath, matmulPrecision: precision, kernelCacheFolder } = options;
   const { value: threads } = chooseThreads(options.threads, options.cores, modelBytes(folder));
-  const device = findDevice(options.device);
+  const device = findDevice(options.device, options.numShard);
+  await requireEvenHeads(parts.modelId, folder, options.numShard);
   const backend = openBackend(device, { threads, precision, ggmlPath, kernelCacheFolder });
   let merge: BaseMerge | undefined;
   let model: BaseModel | undefined;

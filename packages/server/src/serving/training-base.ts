@@ -20,7 +20,8 @@ const OUTPUT_LAYER = 'lm_head';
 export async function openTrainingBase(given: EngineParts): Promise<TrainingBase> {
   // What is learnt bears the rounding that answers would not; without it the base and its output layer cost half. The
   // trainer reads the output layer where the base holds it, which has to be ggml's memory.
-  const parts: EngineParts = { ...given, options: { ...given.options, matmulPrecision: 'medium', device: 'cpu' } };
+  const onCpu = { matmulPrecision: 'medium', device: 'cpu', numShard: 1 } as const;
+  const parts: EngineParts = { ...given, options: { ...given.options, ...onCpu } };
   const engine = await openEngine(parts);
   const held: { release(): void }[] = [];
   const dispose = async (): Promise<void> => {

@@ -2,4 +2,4 @@
 
 import { useCuda } from './setting.ts';
 
-useCuda();
+useCuda(1);

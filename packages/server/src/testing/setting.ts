@@ -13,7 +13,7 @@ import { oneSlot, type StepSegment } from '../backend/step.ts';
 import type { MatmulPrecision } from '../backend/precision.ts';
 import { BaseModel, type BaseModelOptions } from '../engine/base-model.ts';
 import { KvCache } from '../engine/kv-cache.ts';
-import { findDevice, openBackend } from '../serving/backend.ts';
+import { findDevice, findShards, openBackend, type ChosenDevice } from '../serving/backend.ts';
 import { kvShape, kvTypes } from '../serving/limits.ts';
 import type { Dtype } from '../weights/tensor-view.ts';
 import { makeTinyAdapter, writeTinyAdapter, type TinyAdapter, type TinyAdapterOptions } from './tiny-adapter.ts';
@@ -22,11 +22,11 @@ import { makeTinyModel, writeTinyModel, type TinyModel } from './tiny-model.ts';
 /** Kept from run to run, as a server's are. */
 const KERNEL_CACHE = join(tmpdir(), 'lorax-test-kernels');
 
-let device = findDevice('cpu');
+let device: ChosenDevice = findDevice('cpu');
 
-/** All settings opened from now on compute on the first card. */
-export function useCuda(): void {
-  device = findDevice('cuda');
+/** All settings opened from now on compute on cards, in so many shards. */
+export function useCuda(shardCount: number): void {
+  device = findShards(shardCount);
 }
 
 export interface SettingOptions {
@@ -91,7 +91,7 @@ export class Setting {
     let backend: Backend | undefined;
     let model: BaseModel | undefined;
     try {
-      const bare = options.open ? options.open() : openBackend(device, backendOptions);
+      const bare = options.open ? options.open() : openBackend(deviceFor(tiny), backendOptions);
       backend = wrap ? wrap(bare) : bare;
       model = await BaseModel.load(backend, {
         ...{ modelId: 'tiny', folder, dtype, merged },
@@ -156,4 +156,12 @@ export class Setting {
     this.model.dispose();
     rmSync(this.root, { recursive: true, force: true });
   }
+}
+
+/** A model with heads that the shards cannot share is computed by one. */
+function deviceFor({ config }: TinyModel): ChosenDevice {
+  const { cards, because } = device;
+  return config.num_key_value_heads % cards.length === 0 || cards.length === 0
+    ? device
+    : { cards: cards.slice(0, 1), because };
 }

@@ -72,6 +72,27 @@ export async function measureRows(load: LoadDevice, adaptation: Adaptation, magn
   await adaptRows(load, { ...adaptation, magnitude }, { factors: magnitude });
 }
 
+/** Sums of squares of the adapted rows, `[out]`, over the inputs that the weight has on this card. */
+export async function squareRows(
+  { device, uploader }: LoadDevice,
+  { weight, a, b, rank, scale }: Omit<Adaptation, 'magnitude'>,
+): Promise<Float32Array> {
+  const [outFeatures, inFeatures] = weight.shape as [number, number];
+  const squares = new Float32Array(outFeatures);
+  const memory = device.allocate(squares.byteLength, "sums of a weight's squares");
+  try {
+    device.kernels.launch(
+      ...([uploader.stream.handle, 'square_rows', perRow(outFeatures, inFeatures), memory.address] as const),
+      ...([weight.address, typeOf(weight), a.address, typeOf(a), b.address, typeOf(b)] as const),
+      ...([rank, scale, inFeatures] as const),
+    );
+    await uploader.stream.finish(`measuring ${weight.name}`);
+    return readInto(device.driver, squares, memory.address);
+  } finally {
+    memory.dispose();
+  }
+}
+
 async function adaptRows({ device, uploader }: LoadDevice, adaptation: Adaptation, target: Target): Promise<void> {
   const { weight, a, b, rank, scale, magnitude } = adaptation;
   const [outFeatures, inFeatures] = weight.shape as [number, number];
@@ -87,7 +108,7 @@ async function adaptRows({ device, uploader }: LoadDevice, adaptation: Adaptatio
     );
     await uploader.stream.finish(`adapting ${weight.name}`);
     const [faultCount] = readInto(device.driver, new Int32Array(1), faults.address);
-    if (faultCount !== 0) throw notFinite(weight.name, rows?.dtype);
+    if (faultCount !== 0) throw adaptedNotFinite(weight.name, rows?.dtype);
   } finally {
     faults.dispose();
   }
@@ -98,7 +119,7 @@ function typeOf(tensor: DeviceTensor | undefined): number {
 }
 
 /** Float16 ends at 65504, and a row of zeros has no direction in which DoRA could lengthen it. */
-function notFinite(file: string, dtype: Dtype = 'float32'): LoraxError {
+export function adaptedNotFinite(file: string, dtype: Dtype = 'float32'): LoraxError {
   const reason = `with the adapter merged into it has values that ${dtype} cannot hold`;
   return new LoraxError('FILE_INVALID', { file, reason });
 }

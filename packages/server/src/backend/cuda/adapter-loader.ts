@@ -9,7 +9,7 @@ import type { LoadDevice } from './adapted-rows.ts';
 import type { CudaAdapterSlot } from './adapter-slot.ts';
 import { ENTRY_BYTES, type Places } from './adapter-table.ts';
 import { alignedBytes } from './slab-plan.ts';
-import { heldDtype, MARK_BYTES, SlotBuilder } from './slot-builder.ts';
+import { heldDtype, MARK_BYTES, SlotBuilder, type SumOverShards } from './slot-builder.ts';
 import type { CudaWeight } from './weights.ts';
 
 export class AdapterLoader {
@@ -21,9 +21,13 @@ export class AdapterLoader {
     this.#places = places;
   }
 
-  async load(tensors: AdapterTensors): Promise<CudaAdapterSlot> {
+  /** Shards load their parts of an adapter at the same time, and need each other; `sumOverShards` is undefined for one alone. */
+  async load(tensors: AdapterTensors, sumOverShards: SumOverShards | undefined): Promise<CudaAdapterSlot> {
     for (const { at } of [...tensors.lowRank, ...tensors.replacements]) this.#places.claim(at.path);
-    const slot = new SlotBuilder(this.#device, this.#places, mostTensors(tensors), this.byteLength(tensors));
+    const slot = new SlotBuilder(
+      ...([this.#device, this.#places, sumOverShards] as const),
+      ...([mostTensors(tensors), this.byteLength(tensors)] as const),
+    );
     try {
       for (const view of tensors.weights) await slot.hold(view);
       for (const replacement of tensors.replacements) await slot.replace(replacement);

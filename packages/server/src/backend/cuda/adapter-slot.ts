@@ -3,6 +3,7 @@
 import type { Pointer } from '../../native/ffi.ts';
 import type { Dtype } from '../../weights/tensor-view.ts';
 import type { AdapterSlot } from '../adapters.ts';
+import type { CudaWeight } from './weights.ts';
 
 /** Where adapters enter: equal ones are one object, so that they are told apart by their number. */
 export interface Reach {
@@ -14,6 +15,7 @@ export interface Reach {
 }
 
 export interface CudaAdapterSlot extends AdapterSlot {
+  readonly weights: ReadonlyMap<string, CudaWeight>;
   /** Entries by place, as adapter-table.ts lays them out. */
   readonly table: Pointer;
   readonly entryCount: number;

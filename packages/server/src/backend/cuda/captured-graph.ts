@@ -1,4 +1,4 @@
-/** Work that was given to a stream once, and can be given again in one call. Knows nothing about what it computes. */
+/** Work that was given to streams once, and can be given again in one call each. Knows nothing about what it computes. */
 
 import { countHandle } from '../../base/handles.ts';
 import type { Pointer } from '../../native/ffi.ts';
@@ -8,13 +8,36 @@ import type { Stream } from './stream.ts';
 /** Other streams may allocate meanwhile: adapters are loaded beside steps. */
 const RELAXED = 2;
 
+/** A stream, and the functions of the driver for its card. */
+export interface CaptureTarget {
+  readonly driver: Driver;
+  readonly stream: Stream;
+}
+
+/** A graph for each stream that `work` gives something to; nothing of it is done yet. Throws as `work` does, or GENERATION. */
+export function captureGraphs([target, ...others]: readonly CaptureTarget[], work: () => void): CapturedGraph[] {
+  if (target === undefined) {
+    work();
+    return [];
+  }
+  let graphs: CapturedGraph[] = [];
+  try {
+    const graph = new CapturedGraph(target, () => void (graphs = captureGraphs(others, work)));
+    return [graph, ...graphs];
+  } catch (error) {
+    for (const graph of graphs) graph.dispose();
+    throw error;
+  }
+}
+
 export class CapturedGraph {
   readonly #driver: Driver;
+  readonly #stream: Stream;
   readonly #executable: Pointer;
 
-  /** Nothing of what `work` gives the stream is done yet. Throws as `work` does, or GENERATION. */
-  constructor(driver: Driver, stream: Stream, work: () => void) {
+  constructor({ driver, stream }: CaptureTarget, work: () => void) {
     this.#driver = driver;
+    this.#stream = stream;
     const graph = capture(driver, stream, work);
     const executable = new BigUint64Array(1);
     try {
@@ -26,8 +49,13 @@ export class CapturedGraph {
     countHandle('cuda graph', 1);
   }
 
-  launch(stream: Stream): void {
-    requireSuccess(this.#driver.graphLaunch(this.#executable, stream.handle), 'the graph of a step');
+  /** Brings it to the card, which its first launch would do by itself: no launch may wait while other cards wait for it. */
+  upload(): void {
+    requireSuccess(this.#driver.graphUpload(this.#executable, this.#stream.handle), 'the graph of a step');
+  }
+
+  launch(): void {
+    requireSuccess(this.#driver.graphLaunch(this.#executable, this.#stream.handle), 'the graph of a step');
   }
 
   /** Once its work is done. */

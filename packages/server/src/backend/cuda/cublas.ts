@@ -105,6 +105,7 @@ export class Cublas {
 }
 
 const OUT_OF_MEMORY = 3;
+export const CUBLAS_EXECUTION_FAILED = 13;
 
 function requireStatus(status: number, what: string): void {
   if (status === 0) return;

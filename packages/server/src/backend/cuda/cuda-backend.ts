@@ -1,8 +1,9 @@
 /**
- * The backend on one NVIDIA card: owns weights, adapters and the memory of the running step, and runs one step at a time
- * while the event loop stays free. Knows no model and no request.
+ * The backend on NVIDIA cards: owns the shards of a model, one where it is not divided, and runs one step at a time while the
+ * event loop stays free. Knows no model and no request.
  */
 
+import { allOrNone } from '../../base/all-or-none.ts';
 import { assert, present } from '../../base/assert.ts';
 import { Owned } from '../../base/owned.ts';
 import type { TensorView } from '../../weights/tensor-view.ts';
@@ -19,137 +20,148 @@ import type {
 import type { KvShape, KvStore } from '../kv.ts';
 import type { MatmulPrecision } from '../precision.ts';
 import type { DraftOutput, DraftRow, StepOutput, StepSegment } from '../step.ts';
-import { AdapterLoader } from './adapter-loader.ts';
-import { AdapterProducts } from './adapter-products.ts';
-import type { CudaAdapterSlot } from './adapter-slot.ts';
-import { Places } from './adapter-table.ts';
-import { Arena } from './arena.ts';
-import { BaseWeights } from './base-weights.ts';
-import { Cublas } from './cublas.ts';
-import { CudaDevice, type DeviceProperties } from './device.ts';
-import { architectureName } from './kernels.ts';
-import { CudaDraftGraph } from './draft-graph.ts';
+import type { DeviceProperties } from './device.ts';
 import { CudaDraftOutput } from './draft-output.ts';
-import { CudaKvStore } from './kv-store.ts';
+import { architectureName } from './kernels.ts';
 import { guardLibraries } from './library-guard.ts';
 import type { CudaLibraries } from './libraries.ts';
-import { Program } from './program.ts';
-import { chooseTokens } from './row-choices.ts';
-import type { RowDevice } from './row-operations.ts';
+import { Card } from './shards/card.ts';
+import { CardCollectives } from './shards/card-collectives.ts';
+import type { Collectives } from './shards/collectives.ts';
+import { NcclCollectives } from './shards/nccl-collectives.ts';
+import { PeerExchange, reachEachOther } from './shards/peer-exchange.ts';
+import { Shard } from './shards/shard.ts';
+import { ShardSums } from './shards/shard-sums.ts';
+import { SharedCardCollectives } from './shards/shared-card.ts';
+import { ShardedKvStore } from './shards/sharded-kv-store.ts';
+import { joinSlots, type ShardedSlot } from './shards/sharded-slot.ts';
+import { joinParts } from './shards/sharded-weight.ts';
+import { writeDraft } from './shards/written-draft.ts';
 import { CudaStepOutput } from './step-output.ts';
 import { StepPrograms } from './step-programs.ts';
-import { Stream } from './stream.ts';
-import { Uploader } from './uploader.ts';
-import { elementsOf, newValue, type CudaValue } from './values.ts';
+import type { CudaValue } from './values.ts';
 
 export interface CudaOptions {
   readonly libraries: CudaLibraries;
-  readonly device: DeviceProperties;
+  /** Of each shard the card: another one each, or the same for all. */
+  readonly devices: readonly DeviceProperties[];
   readonly precision: MatmulPrecision;
   /** Where compiled kernels are kept. */
   readonly cacheFolder: string;
 }
 
-/** One thread gives the device its work. */
+/** One thread gives the devices their work. */
 const THREADS = 1;
+
+interface LastStep {
+  readonly output: CudaStepOutput;
+  readonly hidden: readonly (CudaValue | undefined)[];
+}
 
 export class CudaBackend implements Backend {
   readonly description: BackendDescription;
   readonly #owned = new Owned();
-  readonly #device: CudaDevice;
-  readonly #precision: MatmulPrecision;
-  readonly #stream: Stream;
-  readonly #cublas: Cublas;
-  readonly #places = new Places();
-  readonly #adapters: AdapterLoader;
-  readonly #weights: BaseWeights;
+  readonly #cards: readonly Card[];
+  readonly #shards: readonly Shard[];
+  readonly #collectives: Collectives;
   readonly #steps: StepPrograms;
-  /** Of its own, because a draft goes on from what its step left behind. */
-  readonly #draftArena: Arena;
-  #lastStep: CudaStepOutput | undefined;
+  #lastStep: LastStep | undefined;
   #isComputing = false;
   /** Adapters that are freed after the computation in hand. */
-  readonly #unloaded: CudaAdapterSlot[] = [];
+  readonly #unloaded: ShardedSlot[] = [];
 
-  constructor({ device, precision, cacheFolder, ...given }: CudaOptions) {
+  constructor({ devices, precision, cacheFolder, ...given }: CudaOptions) {
     const libraries = guardLibraries(given.libraries);
     const owned = this.#owned;
-    this.#precision = precision;
     try {
-      this.#device = owned.add(new CudaDevice(libraries, device, cacheFolder));
-      this.#stream = owned.add(new Stream(libraries.driver));
-      this.#cublas = owned.add(new Cublas(libraries.cublas, libraries.driver, this.#stream.handle));
-      const load = { device: this.#device, uploader: owned.add(new Uploader(this.#device)) };
-      this.#adapters = new AdapterLoader(load, this.#places);
-      this.#weights = owned.add(new BaseWeights(load));
-      const stepArena = owned.add(new Arena(this.#device));
-      this.#steps = owned.add(new StepPrograms(stepArena, () => this.#beginProgram()));
-      this.#draftArena = owned.add(new Arena(this.#device));
-      this.description = {
-        library: `cuBLAS ${this.#cublas.version}`,
-        device: `CUDA ${device.index} (${device.name}, ${architectureName(device)})`,
-        threads: THREADS,
-      };
+      const cards = new Map<number, Card>();
+      for (const device of devices) {
+        if (!cards.has(device.index)) cards.set(device.index, owned.add(new Card(libraries, device, cacheFolder)));
+      }
+      this.#cards = [...cards.values()];
+      this.#collectives = openCollectives(libraries, this.#cards, devices.length, owned);
+      this.#shards = devices.map((device, index) =>
+        owned.add(new Shard(cards.get(device.index)!, { index, count: devices.length }, precision)),
+      );
+      this.#steps = owned.add(new StepPrograms({ shards: this.#shards, collectives: this.#collectives }));
+      const { version } = this.#firstShard.card.cublas;
+      this.description = { library: `cuBLAS ${version}`, device: describeDevices(devices), threads: THREADS };
     } catch (error) {
       owned.dispose();
       throw error;
     }
   }
 
+  /** As much as all shards together may take where each takes the same: what the card with the least room allows. */
   get freeBytes(): number {
-    return this.#device.freeBytes;
+    const shares = this.#cards.map((card) => {
+      const shardCount = this.#shards.filter((shard) => shard.card === card).length;
+      return Math.floor(card.device.freeBytes / shardCount);
+    });
+    return Math.min(...shares) * this.#shards.length;
   }
 
-  loadWeight(view: TensorView, options: WeightOptions): Promise<Weight> {
-    return this.#weights.load(view, options);
+  async loadWeight(view: TensorView, options: WeightOptions): Promise<Weight> {
+    return joinParts(view, await allOrNone(this.#shards.map((shard) => shard.loadWeight(view, options))));
   }
 
   createKvStore(shape: KvShape): KvStore {
-    return new CudaKvStore(this.#device, this.#stream, shape);
+    return new ShardedKvStore(
+      shape,
+      this.#shards.map((shard) => () => shard.createKvStore(shape)),
+    );
   }
 
   adapterBytes(tensors: AdapterTensors): number {
-    return this.#adapters.byteLength(tensors);
+    return this.#shards.reduce((sum, shard) => sum + shard.adapterBytes(tensors), 0);
   }
 
-  loadAdapter(tensors: AdapterTensors): Promise<AdapterSlot> {
-    return this.#adapters.load(tensors);
+  async loadAdapter(tensors: AdapterTensors): Promise<AdapterSlot> {
+    const sums = this.#shards.length > 1 ? new ShardSums(this.#shards.length) : undefined;
+    const loading = this.#shards.map(async (shard) => {
+      try {
+        return await shard.loadAdapter(tensors, sums && ((path, values) => sums.add(path, values)));
+      } catch (error) {
+        sums?.fail(error);
+        throw error;
+      }
+    });
+    return joinSlots(tensors, await allOrNone(loading));
   }
 
   unloadAdapter(slot: AdapterSlot): void {
     // Freeing waits for the device, and the event loop with it; a step in hand might even never end.
-    if (this.#isComputing) this.#unloaded.push(slot as CudaAdapterSlot);
-    else (slot as CudaAdapterSlot).dispose();
+    if (this.#isComputing) this.#unloaded.push(slot as ShardedSlot);
+    else (slot as ShardedSlot).dispose();
   }
 
   runStep(forward: Forward, kv: KvStore, segments: readonly StepSegment[], options: StepOptions): Promise<StepOutput> {
     return this.#exclusively('a step', async () => {
       const begun = performance.now();
       this.#lastStep = undefined;
-      const { layout, results } = this.#steps.give({ forward, kv: kv as CudaKvStore, segments, options });
+      const step = this.#steps.give({ forward, kv: kv as ShardedKvStore, segments, options });
       const built = performance.now();
-      await this.#stream.finish('a step');
+      await this.#finish('a step');
       const times = { buildMs: built - begun, computeMs: performance.now() - built };
-      this.#lastStep = new CudaStepOutput(this.#device.driver, layout, results, times);
-      return this.#lastStep;
+      const { driver } = this.#firstShard.card.device;
+      const output = new CudaStepOutput(driver, step.layout, step.results, times);
+      this.#lastStep = { output, hidden: step.hidden };
+      return output;
     });
   }
 
   runDraft(forward: DraftForward, rows: readonly DraftRow[]): Promise<DraftOutput> {
     return this.#exclusively('a draft', async () => {
       const begun = performance.now();
-      const step = present(this.#lastStep, 'a step before');
-      const device = this.#beginProgram();
-      const { program } = device;
-      const hidden = this.#gather(program, step, rows);
-      const logits = forward(new CudaDraftGraph(device), hidden) as CudaValue;
-      const chosen = chooseTokens(program, logits, undefined);
-      program.keep(logits.slab);
-      program.run(this.#draftArena, `a draft from ${rows.length} rows`);
+      const { output, hidden } = present(this.#lastStep, 'a step before');
+      const chosen = Int32Array.from(rows, (row) => output.outputRow(row.segment, row.output));
+      const group = { shards: this.#shards, collectives: this.#collectives };
+      const draft = writeDraft(group, forward, { rows, chosen, hidden });
+      draft.run(`a draft from ${rows.length} rows`);
       const built = performance.now();
-      await this.#stream.finish('a draft');
+      await this.#finish('a draft');
       const times = { buildMs: built - begun, computeMs: performance.now() - built };
-      return new CudaDraftOutput(this.#device.driver, logits, chosen, times);
+      return new CudaDraftOutput(this.#firstShard.card.device.driver, draft.logits, draft.choices, times);
     });
   }
 
@@ -158,23 +170,16 @@ export class CudaBackend implements Backend {
     this.#owned.dispose();
   }
 
-  #beginProgram(): RowDevice {
-    const program = new Program(this.#device, this.#stream);
-    const adapters = new AdapterProducts(program, this.#places, this.#precision);
-    return { program, cublas: this.#cublas, adapters, precision: this.#precision };
+  get #firstShard(): Shard {
+    return present(this.#shards[0], 'a shard');
   }
 
-  /** Hidden states of the step's rows that are drafted from, in their order. */
-  #gather(program: Program, step: CudaStepOutput, rows: readonly DraftRow[]): CudaValue {
-    const { address, width } = present(step.hiddenRows, 'hidden states of the last step');
-    const value = newValue(program, width, { rows: rows.map(({ adapters }) => adapters) });
-    const chosen = Int32Array.from(rows, ({ segment, output }) => step.outputRow(segment, output));
-    const indices = program.input(chosen.byteLength, () => chosen);
-    program.launchOver(elementsOf(value), 'gather_rows', value, address, indices, width);
-    return value;
+  /** All cards end together but for what each does after the last exchange. */
+  async #finish(what: string): Promise<void> {
+    for (const { stream } of this.#cards) await stream.finish(what);
   }
 
-  /** One at a time: the device's memory for values is shared. */
+  /** One at a time: the devices' memory for values is shared. */
   async #exclusively<T>(what: string, work: () => Promise<T>): Promise<T> {
     assert(!this.#isComputing, `${what} while another computation runs`);
     this.#isComputing = true;
@@ -185,4 +190,25 @@ export class CudaBackend implements Backend {
       for (const slot of this.#unloaded.splice(0)) slot.dispose();
     }
   }
+}
+
+/** NCCL knows no two shards on one card, and one card needs no NCCL. */
+function openCollectives(
+  libraries: CudaLibraries,
+  cards: readonly Card[],
+  shardCount: number,
+  owned: Owned,
+): Collectives {
+  const first = present(cards[0], 'a card');
+  if (cards.length === 1) return new SharedCardCollectives(first.device, first.stream);
+  assert(cards.length === shardCount, 'shards have a card each, or all share one');
+  const nccl = owned.add(new NcclCollectives(libraries.openNccl(), cards));
+  if (!reachEachOther(cards.map(({ device }) => device))) return nccl;
+  return new CardCollectives(owned.add(new PeerExchange(cards)), nccl);
+}
+
+/** `CUDA 0, 1 (NVIDIA H100 80GB HBM3, sm_90)`. */
+function describeDevices(devices: readonly DeviceProperties[]): string {
+  const kinds = new Set(devices.map((device) => `${device.name}, ${architectureName(device)}`));
+  return `CUDA ${devices.map(({ index }) => index).join(', ')} (${[...kinds].join('; ')})`;
 }

@@ -2,9 +2,12 @@
 
 import { countHandle } from '../../base/handles.ts';
 import { LoraxError } from '../../base/errors.ts';
+import type { Pointer } from '../../native/ffi.ts';
+import { forgetContext, inContext } from './context.ts';
 import { DeviceMemory } from './device-memory.ts';
 import { requireSuccess, resultName, type Driver } from './driver.ts';
 import { Kernels, type Architecture } from './kernels.ts';
+import { CUBLAS_EXECUTION_FAILED, type CublasFunctions } from './cublas.ts';
 import type { CudaLibraries } from './libraries.ts';
 
 /** Ampere: the first whose tensor cores take bfloat16. */
@@ -31,15 +34,28 @@ export function listDevices(driver: Driver): DeviceProperties[] {
   return Array.from({ length: count[0]! }, (_, index) => describe(driver, index));
 }
 
-/** The device of that index, or the first that can be used. Throws ENGINE_LIBRARY saying why there is none. */
-export function chooseDevice(devices: readonly DeviceProperties[], index: number | undefined): DeviceProperties {
-  const candidates = index === undefined ? devices : devices.filter((device) => device.index === index);
-  const chosen = candidates.find(({ major }) => major >= LEAST_MAJOR);
-  if (chosen !== undefined) return chosen;
-  const found = candidates.map(({ name, major, minor }) => `${name} has ${major}.${minor}`).join(', ');
-  const which = index === undefined ? 'no CUDA device' : `no CUDA device ${index}`;
-  const reason = found === '' ? which : `compute capability ${LEAST_MAJOR}.0 is needed; ${found}`;
-  throw new LoraxError('ENGINE_LIBRARY', { reason });
+/**
+ * So many devices from that index on, one after the other, or the first so many that can be used. Throws ENGINE_LIBRARY saying
+ * why there are fewer.
+ */
+export function chooseDevices(
+  devices: readonly DeviceProperties[],
+  index: number | undefined,
+  count: number,
+): DeviceProperties[] {
+  const candidates = index === undefined ? devices : devices.slice(index, index + count);
+  const chosen = candidates.filter(({ major }) => major >= LEAST_MAJOR).slice(0, count);
+  if (chosen.length === count) return chosen;
+  throw new LoraxError('ENGINE_LIBRARY', { reason: whyTooFew(candidates, index, count) });
+}
+
+function whyTooFew(candidates: readonly DeviceProperties[], index: number | undefined, count: number): string {
+  const tooOld = candidates.filter(({ major }) => major < LEAST_MAJOR);
+  const found = tooOld.map(({ name, major, minor }) => `${name} has ${major}.${minor}`).join(', ');
+  if (found !== '') return `compute capability ${LEAST_MAJOR}.0 is needed; ${found}`;
+  if (count === 1) return index === undefined ? 'no CUDA device' : `no CUDA device ${index}`;
+  const where = index === undefined ? '' : ` from number ${index} on`;
+  return `${count} CUDA devices are wanted${where}, found are ${candidates.length}`;
 }
 
 function describe(driver: Driver, index: number): DeviceProperties {
@@ -62,22 +78,24 @@ function describe(driver: Driver, index: number): DeviceProperties {
   };
 }
 
-/** A card in use: its context, current on this thread, and our kernels on it. */
+/** A card in use: CUDA's functions as they act on it, and our kernels there. */
 export class CudaDevice {
   readonly properties: DeviceProperties;
+  readonly context: Pointer;
   readonly driver: Driver;
+  readonly cublas: CublasFunctions;
   readonly kernels: Kernels;
 
-  constructor(libraries: CudaLibraries, properties: DeviceProperties, cacheFolder: string) {
-    const { driver } = libraries;
+  constructor({ driver, cublas, nvrtc }: CudaLibraries, properties: DeviceProperties, cacheFolder: string) {
     this.properties = properties;
-    this.driver = driver;
     const context = new BigUint64Array(1);
     requireSuccess(driver.retainContext(context, properties.index), `device ${properties.index}`);
     countHandle('cuda context', 1);
+    this.context = context[0]!;
+    this.driver = inContext(driver, driver, this.context);
+    this.cublas = inContext(cublas, driver, this.context, CUBLAS_EXECUTION_FAILED);
     try {
-      requireSuccess(driver.setContext(context[0]!), `device ${properties.index}`);
-      this.kernels = new Kernels(libraries, properties, cacheFolder);
+      this.kernels = new Kernels({ driver: this.driver, nvrtc }, properties, cacheFolder);
     } catch (error) {
       this.#release();
       throw error;
@@ -102,6 +120,8 @@ export class CudaDevice {
 
   #release(): void {
     this.driver.releaseContext(this.properties.index);
+    // Another one may get the same address.
+    forgetContext();
     countHandle('cuda context', -1);
   }
 }

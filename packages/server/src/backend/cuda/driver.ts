@@ -14,6 +14,8 @@ const PROTOTYPES = {
   deviceAttribute: 'int cuDeviceGetAttribute(void *value, int attribute, int device)',
   deviceMemory: 'int cuDeviceTotalMem_v2(void *bytes, int device)',
   retainContext: 'int cuDevicePrimaryCtxRetain(void *context, int device)',
+  canAccessPeer: 'int cuDeviceCanAccessPeer(void *can, int device, int peer)',
+  enablePeerAccess: 'int cuCtxEnablePeerAccess(void *context, uint flags)',
   releaseContext: 'int cuDevicePrimaryCtxRelease_v2(int device)',
   setContext: 'int cuCtxSetCurrent(void *context)',
   memoryInfo: 'int cuMemGetInfo_v2(void *free, void *total)',
@@ -26,10 +28,12 @@ const PROTOTYPES = {
   copyOnDevice: 'int cuMemcpyDtoDAsync_v2(uint64_t to, uint64_t from, size_t bytes, void *stream)',
   streamCreate: 'int cuStreamCreate(void *stream, uint flags)',
   streamQuery: 'int cuStreamQuery(void *stream)',
+  streamSynchronize: 'int cuStreamSynchronize(void *stream)',
   streamDestroy: 'int cuStreamDestroy_v2(void *stream)',
   beginCapture: 'int cuStreamBeginCapture_v2(void *stream, int mode)',
   endCapture: 'int cuStreamEndCapture(void *stream, void *graph)',
   graphInstantiate: 'int cuGraphInstantiateWithFlags(void *executable, void *graph, uint64_t flags)',
+  graphUpload: 'int cuGraphUpload(void *executable, void *stream)',
   graphLaunch: 'int cuGraphLaunch(void *executable, void *stream)',
   graphDestroy: 'int cuGraphDestroy(void *graph)',
   graphExecDestroy: 'int cuGraphExecDestroy(void *executable)',
@@ -60,6 +64,8 @@ export interface Driver {
   deviceAttribute(value: Out, attribute: number, device: number): number;
   deviceMemory(bytes: Out, device: number): number;
   retainContext(context: Out, device: number): number;
+  canAccessPeer(can: Out, device: number, peer: number): number;
+  enablePeerAccess(context: Pointer, flags: number): number;
   releaseContext(device: number): number;
   setContext(context: Pointer): number;
   memoryInfo(free: Out, total: Out): number;
@@ -72,10 +78,12 @@ export interface Driver {
   copyOnDevice(to: Pointer, from: Pointer, bytes: number, stream: Pointer): number;
   streamCreate(stream: Out, flags: number): number;
   streamQuery(stream: Pointer): number;
+  streamSynchronize(stream: Pointer): number;
   streamDestroy(stream: Pointer): number;
   beginCapture(stream: Pointer, mode: number): number;
   endCapture(stream: Pointer, graph: Out): number;
   graphInstantiate(executable: Out, graph: Pointer, flags: number): number;
+  graphUpload(executable: Pointer, stream: Pointer): number;
   graphLaunch(executable: Pointer, stream: Pointer): number;
   graphDestroy(graph: Pointer): number;
   graphExecDestroy(executable: Pointer): number;

@@ -1,23 +1,46 @@
 import assert from 'node:assert/strict';
 import { afterEach, describe, it, mock } from 'node:test';
+import { present } from '../../base/assert.ts';
 import { LoraxError } from '../../base/errors.ts';
 import { liveHandles } from '../../base/handles.ts';
 import { Setting } from '../../testing/setting.ts';
 import { makeTinyModel } from '../../testing/tiny-model.ts';
+import { ownFloats } from '../../weights/owned-tensor.ts';
+import { elementCount } from '../../weights/tensor-view.ts';
+import type { AdapterSlot, AdapterTensors } from '../adapters.ts';
 import { oneSlot, type StepSegment } from '../step.ts';
 import { CudaBackend } from './cuda-backend.ts';
+import type { DeviceProperties } from './device.ts';
 import { FakeCuda, type Failure } from './testing/fake-cuda.ts';
 
 const TINY = makeTinyModel({ num_hidden_layers: 1 });
-const DEVICE = { index: 0, name: 'a card', major: 9, minor: 0, multiprocessorCount: 4, totalBytes: 2 ** 33 };
+const CARD = { index: 0, name: 'a card', major: 9, minor: 0, multiprocessorCount: 4, totalBytes: 2 ** 33 };
+interface Layout {
+  readonly where: string;
+  /** Of each shard the card. */
+  readonly devices: readonly DeviceProperties[];
+  /** Of several shards, which make the same calls, not every call fails once. */
+  readonly stride: number;
+  /** Whether cards read each other's memory. */
+  readonly reach: boolean;
+}
+
+const TWO_CARDS = [CARD, { ...CARD, index: 1 }];
+const LAYOUTS: readonly Layout[] = [
+  { where: 'on one card', devices: [CARD], stride: 1, reach: true },
+  { where: 'in two shards on one card', devices: [CARD, CARD], stride: 5, reach: true },
+  { where: 'on two cards', devices: TWO_CARDS, stride: 5, reach: true },
+  { where: 'on two cards that do not reach each other', devices: TWO_CARDS, stride: 7, reach: false },
+];
+
 /** Cannot be made, so that every backend compiles its kernels. */
 const NO_FOLDER = '/dev/null/kernels';
-const ADAPTER = { rank: 3, targets: ['q_proj', 'down_proj'], dora: true, saved: ['lm_head'] };
+const ADAPTER = { rank: 3, targets: ['q_proj', 'down_proj'], dora: true };
 const PROMPT = [5, 6, 7];
 
-function openSetting(cuda: FakeCuda): Promise<Setting> {
+function openSetting(cuda: FakeCuda, devices: readonly DeviceProperties[] = [CARD]): Promise<Setting> {
   const open = (): CudaBackend =>
-    new CudaBackend({ libraries: cuda.libraries, device: DEVICE, precision: 'high', cacheFolder: NO_FOLDER });
+    new CudaBackend({ libraries: cuda.libraries, devices, precision: 'high', cacheFolder: NO_FOLDER });
   return Setting.open({ open, model: TINY, stored: 'float32', dtype: 'bfloat16', cellCount: 32 });
 }
 
@@ -35,19 +58,37 @@ async function stepWith({ backend, model, kv }: Setting, ...segments: StepSegmen
 
 /** All that a backend is ever asked, once. */
 async function everything(setting: Setting): Promise<void> {
-  const { backend, model, kv } = setting;
+  const { backend } = setting;
   await stepWith(setting, segment(PROMPT, 0));
   const adapter = await setting.loadAdapter(ADAPTER);
+  const head = await backend.loadAdapter(replacementOf('lm_head', setting));
+  try {
+    await compute(setting, adapter.slot, head);
+  } finally {
+    backend.unloadAdapter(head);
+  }
+  setting.unload(adapter);
+}
+
+async function compute(setting: Setting, adapter: AdapterSlot, head: AdapterSlot): Promise<void> {
+  const { backend, model, kv } = setting;
   // One by one, as a graph that is captured, as a graph that is there.
   for (const position of [3, 4, 5]) await stepWith(setting, segment([8], position));
-  await stepWith(setting, segment([8], 6, adapter.slot), { ...segment([9], 0), firstCell: 8 });
+  await stepWith(setting, segment([8], 6, adapter), { ...segment([9], 0, head), firstCell: 8 });
   const draft = await backend.runDraft(
     (graph, hidden) => model.decoder.logits(graph, hidden),
-    [{ segment: 0, output: 0, adapters: oneSlot(adapter.slot) }],
+    [{ segment: 0, output: 0, adapters: oneSlot(adapter) }],
   );
   draft.logits(0);
   kv.store.moveCells([{ from: 3, to: 4 }]);
-  setting.unload(adapter);
+}
+
+/** An adapter that brings a whole weight. */
+function replacementOf(path: string, { model }: Setting): AdapterTensors {
+  const at = present(model.places.get(path), path);
+  const { name, shape } = at.weight;
+  const weight = ownFloats(name, shape, new Float32Array(elementCount(shape)));
+  return { lowRank: [], replacements: [{ at, weight, bias: undefined }], weights: [] };
 }
 
 async function failureOf(work: Promise<unknown>): Promise<unknown> {
@@ -59,13 +100,20 @@ async function failureOf(work: Promise<unknown>): Promise<unknown> {
   }
 }
 
+interface Outcome {
+  readonly error: unknown;
+  readonly later: unknown;
+  /** The C function. */
+  readonly failed: string;
+}
+
 /** Opens, works and disposes with one call failing; what came of it. */
-async function meet(failure: Failure): Promise<{ readonly error: unknown; readonly later: unknown }> {
-  const cuda = new FakeCuda(failure);
+async function meet(failure: Failure, { devices, reach }: Layout): Promise<Outcome> {
+  const cuda = new FakeCuda(failure, reach);
   let setting: Setting | undefined;
   let later: unknown;
   const error = await failureOf(
-    openSetting(cuda).then((opened) => {
+    openSetting(cuda, devices).then((opened) => {
       setting = opened;
       return everything(opened);
     }),
@@ -79,7 +127,7 @@ async function meet(failure: Failure): Promise<{ readonly error: unknown; readon
     {},
     `open after call ${failure.call} (${cuda.calls[failure.call]}) failed: ${String(error)}`,
   );
-  return { error, later };
+  return { error, later, failed: cuda.calls[failure.call] ?? 'nothing' };
 }
 
 function codeOf(error: unknown): string | undefined {
@@ -88,9 +136,9 @@ function codeOf(error: unknown): string | undefined {
 }
 
 /** How many calls opening and working take without failures. */
-async function countCalls(): Promise<number> {
-  const cuda = new FakeCuda();
-  const setting = await openSetting(cuda);
+async function countCalls({ devices, reach }: Layout): Promise<number> {
+  const cuda = new FakeCuda(undefined, reach);
+  const setting = await openSetting(cuda, devices);
   await everything(setting);
   const count = cuda.calls.length;
   setting.dispose();
@@ -103,29 +151,34 @@ afterEach(() => {
   assert.deepEqual(liveHandles(), {});
 });
 
-describe('whichever call fails', () => {
-  it('for want of memory, the backend says so, leaks nothing and goes on', async () => {
-    const count = await countCalls();
-    for (let call = 0; call < count; call++) {
-      const { error, later } = await meet({ call, cause: 'memory' });
-      assert.ok([undefined, 'OUT_OF_MEMORY', 'ENGINE_LIBRARY'].includes(codeOf(error)), String(error));
-      assert.equal(later, undefined);
-    }
-  });
+for (const layout of LAYOUTS) {
+  const { where, stride } = layout;
+  describe(`whichever call fails ${where}`, () => {
+    it('for want of memory, the backend says so, leaks nothing and goes on', async () => {
+      const count = await countCalls(layout);
+      for (let call = 0; call < count; call += stride) {
+        const { error, later, failed } = await meet({ call, cause: 'memory' }, layout);
+        // NCCL does not tell what its memory is short of.
+        const codes = failed.startsWith('nccl') ? ['GENERATION'] : [undefined, 'OUT_OF_MEMORY', 'ENGINE_LIBRARY'];
+        assert.ok(codes.includes(codeOf(error)), String(error));
+        assert.equal(later, undefined);
+      }
+    });
 
-  it('with its kernel, everything after it fails at once, and nothing leaks', async () => {
-    const count = await countCalls();
-    let opened = 0;
-    for (let call = 0; call < count; call++) {
-      const { error, later } = await meet({ call, cause: 'kernel' });
-      assert.ok([undefined, 'GENERATION', 'ENGINE_LIBRARY'].includes(codeOf(error)), String(error));
-      // Undefined where there was nothing to compute with.
-      assert.ok([undefined, 'GENERATION'].includes(codeOf(later)), String(later));
-      opened += later === undefined ? 0 : 1;
-    }
-    assert.ok(opened > count / 2, 'most calls are of a backend that was opened');
+    it('with its kernel, everything after it fails at once, and nothing leaks', async () => {
+      const count = await countCalls(layout);
+      let opened = 0;
+      for (let call = 0; call < count; call += stride) {
+        const { error, later } = await meet({ call, cause: 'kernel' }, layout);
+        assert.ok([undefined, 'GENERATION', 'ENGINE_LIBRARY'].includes(codeOf(error)), String(error));
+        // Undefined where there was nothing to compute with.
+        assert.ok([undefined, 'GENERATION'].includes(codeOf(later)), String(later));
+        opened += later === undefined ? 0 : 1;
+      }
+      assert.ok(opened > count / stride / 2, 'most calls are of a backend that was opened');
+    });
   });
-});
+}
 
 describe('work that never ends', () => {
   it('fails its step after a while, and everything later at once, without asking the device again', async () => {

@@ -29,8 +29,10 @@ export const KERNEL_FILES = {
     gated_silu: 'ppiipipiii',
     gather_rows: 'pppii',
     add_to_heads: 'pppiii',
+    place_columns: 'pipiiii',
   },
   'few-rows.cu': { multiply_few_float16: 'pppiiii', multiply_few_bfloat16: 'pppiiii' },
+  'exchange.cu': { sum_over_cards: 'pippii', gather_over_cards: 'ppippiiiiiiiiii' },
   'products.cu': { round_activations: 'piipiii', join_halves: 'ppi' },
   'attention.cu': {
     move_cells: 'ppipi',
@@ -56,7 +58,12 @@ export const KERNEL_FILES = {
   },
   'adapter-tiles.cu': { shrink_tiles: 'ppipiiiiiiiii', expand_tiles: 'ppiiiipiiipiiipiiipiii' },
   'adapter-weights.cu': { replace_rows: 'pipipiiipiiipiiipiii', embed_adapters: 'pippiii' },
-  'loading.cu': { convert_elements: 'pipii', check_elements: 'ppii', adapt_rows: 'pipppipipiifpi' },
+  'loading.cu': {
+    convert_elements: 'pipii',
+    check_elements: 'ppii',
+    adapt_rows: 'pipppipipiifpi',
+    square_rows: 'ppipipiifi',
+  },
   'sampling.cu': {
     scan_chunks: 'ppii',
     best_tokens: 'pppii',

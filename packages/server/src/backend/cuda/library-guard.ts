@@ -3,6 +3,7 @@
  * fails at once, because the next call might wait for ever. Knows no step; a device that answers with errors is not its concern.
  */
 
+import { CUBLAS_EXECUTION_FAILED } from './cublas.ts';
 import type { Driver } from './driver.ts';
 import type { CudaLibraries } from './libraries.ts';
 
@@ -11,11 +12,11 @@ const PATIENCE_MS = 120_000;
 
 const NOT_READY = 600;
 const LAUNCH_TIMEOUT = 702;
-const CUBLAS_EXECUTION_FAILED = 13;
+const NCCL_INTERNAL_ERROR = 3;
 
 type Answer = (...args: never[]) => number;
 
-export function guardLibraries({ driver, nvrtc, cublas }: CudaLibraries): CudaLibraries {
+export function guardLibraries({ driver, nvrtc, cublas, openNccl }: CudaLibraries): CudaLibraries {
   let isStuck = false;
   const unlessStuck = <T extends object>(functions: T, refusal: number): T => {
     const guarded = Object.entries(functions as Record<string, Answer>).map(([name, answer]) => {
@@ -28,6 +29,7 @@ export function guardLibraries({ driver, nvrtc, cublas }: CudaLibraries): CudaLi
     driver: unlessStuck({ ...driver, streamQuery }, LAUNCH_TIMEOUT),
     nvrtc,
     cublas: unlessStuck(cublas, CUBLAS_EXECUTION_FAILED),
+    openNccl: () => unlessStuck(openNccl(), NCCL_INTERNAL_ERROR),
   };
 }
 

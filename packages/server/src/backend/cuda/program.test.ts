@@ -3,6 +3,8 @@ import { afterEach, beforeEach, describe, it, mock } from 'node:test';
 import { liveHandles } from '../../base/handles.ts';
 import { NULL } from '../../native/ffi.ts';
 import { Program } from './program.ts';
+import { JointProgram } from './shards/joint-program.ts';
+import { SharedCardCollectives } from './shards/shared-card.ts';
 import type { Slab } from './slab.ts';
 import { FakeDevice } from './testing/fake-device.ts';
 
@@ -27,43 +29,52 @@ function sumOf(read: () => Int32Array, count: number, additions = 1): { program:
   return { program, sum };
 }
 
+/** As a single shard runs it. */
+function alone(program: Program): JointProgram {
+  return new JointProgram([program], new SharedCardCollectives(fake.device, fake.stream));
+}
+
 function graphCalls(): string[] {
   return fake.cuda.calls.filter((name) => /Graph|Capture/.test(name));
 }
 
-const CAPTURE = ['cuStreamBeginCapture_v2', 'cuStreamEndCapture', 'cuGraphInstantiateWithFlags', 'cuGraphDestroy'];
+const CAPTURE = [
+  ...['cuStreamBeginCapture_v2', 'cuStreamEndCapture', 'cuGraphInstantiateWithFlags', 'cuGraphDestroy'],
+  'cuGraphUpload',
+];
 
 describe('a program', () => {
   it('that is run often becomes a graph at its second run, which gets the inputs of each', () => {
-    const copies = mock.method(fake.cuda.libraries.driver, 'copyToDevice');
+    const copies = mock.method(fake.device.driver, 'copyToDevice');
     let given = 0;
-    const { program } = sumOf(() => Int32Array.of(++given), 1);
-    program.runOften(fake.arena, 'a test');
+    const joint = alone(sumOf(() => Int32Array.of(++given), 1).program);
+    joint.runOften([fake.arena], 'a test');
     assert.deepEqual([fake.launches.length, graphCalls()], [1, []]);
-    program.runOften(fake.arena, 'a test');
+    joint.runOften([fake.arena], 'a test');
     assert.deepEqual([fake.launches.length, graphCalls()], [2, [...CAPTURE, 'cuGraphLaunch']]);
-    program.runOften(fake.arena, 'a test');
-    assert.deepEqual([fake.launches.length, graphCalls().slice(5)], [2, ['cuGraphLaunch']]);
+    joint.runOften([fake.arena], 'a test');
+    assert.deepEqual([fake.launches.length, graphCalls().slice(6)], [2, ['cuGraphLaunch']]);
     const uploads = copies.mock.calls.map(({ arguments: [to, bytes] }) => [to, (bytes as Uint8Array)[0]]);
     const to = uploads[0]![0];
     assert.deepEqual(
       uploads,
       [1, 2, 3].map((first) => [to, first]),
     );
-    program.dispose();
+    joint.dispose();
   });
 
   it('is captured anew where its memory has moved', () => {
     const { program, sum } = sumOf(() => new Int32Array(1), 1);
-    for (let run = 0; run < 2; run++) program.runOften(fake.arena, 'a test');
+    const joint = alone(program);
+    for (let run = 0; run < 2; run++) joint.runOften([fake.arena], 'a test');
     const before = sum.address;
     sumOf(() => new Int32Array(5000), 5000).program.run(fake.arena, 'a larger one');
     const begun = graphCalls().length;
-    program.runOften(fake.arena, 'a test');
+    joint.runOften([fake.arena], 'a test');
     assert.notEqual(sum.address, before);
     assert.equal(fake.launches.at(-1)!.args[0], sum.address);
     assert.deepEqual(graphCalls().slice(begun), ['cuGraphExecDestroy', ...CAPTURE, 'cuGraphLaunch']);
-    program.dispose();
+    joint.dispose();
   });
 
   it('is no graph where it runs once', () => {

@@ -1,19 +1,20 @@
 /**
- * The operations of a step or draft: first all of them are written down with the memory that each names, then memory is
- * planned, inputs go up in one copy, and the operations are given to the device, one by one or as a graph. A program may run
- * again with other inputs. Knows nothing about what it computes.
+ * One shard's operations of a step or draft: first all of them are written down with the memory that each names, then memory
+ * is planned, inputs go up in one copy, and the operations are given to the device. A program may run again with other
+ * inputs. Knows nothing about what it computes.
  */
 
+import { assert } from '../../base/assert.ts';
 import { NULL, type Pointer } from '../../native/ffi.ts';
 import type { Arena } from './arena.ts';
-import { CapturedGraph } from './captured-graph.ts';
 import type { CudaDevice } from './device.ts';
 import { requireSuccess } from './driver.ts';
 import { perElement } from './grids.ts';
-import { layOutInputs, packInputs, type InputData } from './input-block.ts';
+import { layOutInputs, packInputs, type InputData, type InputLayout } from './input-block.ts';
 import type { KernelName } from './kernels.ts';
 import type { Grid } from './launch-configuration.ts';
 import type { Argument } from './launch-parameters.ts';
+import type { Meeting } from './shards/collectives.ts';
 import { Slab } from './slab.ts';
 import { planSlabs, type SlabPlan } from './slab-plan.ts';
 import type { Stream } from './stream.ts';
@@ -37,17 +38,18 @@ export type LateArgument =
   | OptionalSlab
   | (() => Argument);
 
+/** What is given to the device, or what to bring to a meeting of all shards. */
+type Operation = (() => void) | { readonly bring: () => Meeting };
+
 export class Program {
   readonly device: CudaDevice;
   readonly stream: Stream;
-  readonly #operations: (() => void)[] = [];
+  readonly #operations: Operation[] = [];
   readonly #slabs = new Set<Slab>();
   readonly #inputs: Input[] = [];
   #plan: { readonly slabs: readonly Slab[]; readonly plan: SlabPlan } | undefined;
-  /** Where the memory of the last run began; a graph holds addresses. */
+  /** Where the memory of the last run began. */
   #start: Pointer = NULL;
-  #graph: CapturedGraph | undefined;
-  #runCount = 0;
 
   constructor(device: CudaDevice, stream: Stream) {
     this.device = device;
@@ -67,9 +69,12 @@ export class Program {
 
   /** What `run` gives the device names these slabs and no others. Returns the operation's number. */
   add(slabs: readonly Slab[], run: () => void): number {
-    const operation = this.#operations.push(run) - 1;
-    for (const slab of slabs) this.extend(slab, operation);
-    return operation;
+    return this.#write(slabs, run);
+  }
+
+  /** The same for what all shards compute together, over these slabs. */
+  meet(slabs: readonly Slab[], bring: () => Meeting): number {
+    return this.#write(slabs, { bring });
   }
 
   /** The operation names this slab too. */
@@ -99,48 +104,52 @@ export class Program {
     slab.keep();
   }
 
-  /** Gives the device all operations; they are done when the stream is. `what` names the program where memory is short. */
+  /** Gives the device all operations, among which are no meetings; they are done when the stream is. */
   run(arena: Arena, what: string): void {
-    this.#upload(arena, what);
-    this.#launchAll();
+    this.prepare(arena, what);
+    const { done } = this.give().next();
+    assert(done, 'a program that runs alone meets no others');
   }
 
-  /** The same, from the second time on as a graph: a program that is run twice is likely to be run often. */
-  runOften(arena: Arena, what: string): void {
-    this.#upload(arena, what);
-    if (this.#runCount++ === 0) return this.#launchAll();
-    this.#graph ??= new CapturedGraph(this.device.driver, this.stream, () => this.#launchAll());
-    this.#graph.launch(this.stream);
-  }
-
-  /** Once its work is done. */
-  dispose(): void {
-    this.#graph?.dispose();
-    this.#graph = undefined;
-  }
-
-  #launchAll(): void {
-    for (const operation of this.#operations) operation();
-  }
-
-  #upload(arena: Arena, what: string): void {
+  /**
+   * Finds memory for one run, and brings the inputs there. Returns whether the memory is that of the run before. `what` names
+   * the program where memory is short.
+   */
+  prepare(arena: Arena, what: string): boolean {
     const { slabs, plan } = (this.#plan ??= this.#makePlan());
     const inputs = layOutInputs(this.#inputs.map(({ slab }) => slab.bytes));
     const start = arena.reserve(plan.byteLength + inputs.byteLength, what);
     const inputStart = start + BigInt(plan.byteLength);
-    if (start !== this.#start) {
-      this.dispose();
+    const stays = start === this.#start;
+    if (!stays) {
       this.#start = start;
       for (const [i, slab] of slabs.entries()) slab.place(start + BigInt(plan.offsets[i]!));
       for (const [i, { slab }] of this.#inputs.entries()) slab.place(inputStart + BigInt(inputs.offsets[i]!));
     }
-    if (inputs.byteLength === 0) return;
-    const bytes = packInputs(
-      this.#inputs.map(({ read }) => read()),
-      inputs,
-    );
+    this.#upload(inputStart, inputs);
+    return stays;
+  }
+
+  /** Gives the device the operations one by one, and gives way where all shards meet. */
+  *give(): Generator<Meeting, void> {
+    for (const operation of this.#operations) {
+      if (typeof operation === 'function') operation();
+      else yield operation.bring();
+    }
+  }
+
+  #write(slabs: readonly Slab[], written: Operation): number {
+    const operation = this.#operations.push(written) - 1;
+    for (const slab of slabs) this.extend(slab, operation);
+    return operation;
+  }
+
+  #upload(to: Pointer, layout: InputLayout): void {
+    if (layout.byteLength === 0) return;
+    const inputs = this.#inputs.map(({ read }) => read());
+    const bytes = packInputs(inputs, layout);
     const { driver } = this.device;
-    requireSuccess(driver.copyToDevice(inputStart, bytes, bytes.length, this.stream.handle), 'the inputs of a step');
+    requireSuccess(driver.copyToDevice(to, bytes, bytes.length, this.stream.handle), 'the inputs of a step');
   }
 
   #makePlan(): { readonly slabs: readonly Slab[]; readonly plan: SlabPlan } {

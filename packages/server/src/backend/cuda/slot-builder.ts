@@ -6,7 +6,7 @@ import { DTYPE_BYTES, elementCount, type Dtype, type TensorView } from '../../we
 import type { LowRankTensors, ReplacementTensors } from '../adapters.ts';
 import type { Projection } from '../backend.ts';
 import { finiteFloats, notFinite } from '../finite.ts';
-import { measureRows, type LoadDevice } from './adapted-rows.ts';
+import { adaptedNotFinite, measureRows, squareRows, type LoadDevice } from './adapted-rows.ts';
 import type { CudaAdapterSlot } from './adapter-slot.ts';
 import {
   ENTRY_BYTES,
@@ -24,9 +24,13 @@ import type { CudaWeight } from './weights.ts';
 /** An int32 for each tensor, which the device sets. */
 export const MARK_BYTES = 4;
 
+/** Adds up what shards measured that have a part of every row of a weight each. */
+export type SumOverShards = (path: string, values: Float32Array) => Promise<Float32Array>;
+
 export class SlotBuilder {
   readonly #load: LoadDevice;
   readonly #places: Places;
+  readonly #sumOverShards: SumOverShards | undefined;
   readonly #memory: DeviceMemory;
   readonly #entries = new Map<string, AdapterEntry>();
   readonly #weights = new Map<string, CudaWeight>();
@@ -41,9 +45,16 @@ export class SlotBuilder {
   readonly #factorDtypes = new Set<Dtype>();
 
   /** `byteLength` is enough for all that will be added, of which the first part marks up to `tensorCount` tensors. */
-  constructor(load: LoadDevice, places: Places, tensorCount: number, byteLength: number) {
+  constructor(
+    load: LoadDevice,
+    places: Places,
+    sumOverShards: SumOverShards | undefined,
+    tensorCount: number,
+    byteLength: number,
+  ) {
     this.#load = load;
     this.#places = places;
+    this.#sumOverShards = sumOverShards;
     this.#memory = load.device.allocate(byteLength, 'an adapter');
     this.#faults = this.#take(tensorCount * MARK_BYTES);
     try {
@@ -147,7 +158,16 @@ export class SlotBuilder {
     this.#checkFinite();
     const { name, shape, ...base } = at.weight as CudaWeight;
     const weight = { name, shape, ...(this.#entry(at.path).replacement ?? base) };
-    await measureRows(this.#load, { weight, a, b, rank, scale, magnitude: address }, address);
+    const adaptation = { weight, a, b, rank, scale };
+    const sum = this.#sumOverShards;
+    if (sum === undefined || at.kind !== 'linear' || at.split !== 'inputs') {
+      await measureRows(this.#load, { ...adaptation, magnitude: address }, address);
+      return address;
+    }
+    const squares = await sum(at.path, await squareRows(this.#load, adaptation));
+    const values = finiteFloats(magnitude).map((length, row) => length / Math.sqrt(squares[row]!));
+    if (!values.every(Number.isFinite)) throw adaptedNotFinite(name);
+    this.#load.uploader.uploadBytes(values, address);
     return address;
   }
 

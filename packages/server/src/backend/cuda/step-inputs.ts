@@ -4,6 +4,7 @@
  */
 
 import type { Rotary } from '../backend.ts';
+import type { StepSegment } from '../step.ts';
 import { drawsTokens, drawTable } from './draws.ts';
 import { planAttention, roomFor, type AttentionPlan, type AttentionRoom, type PlanOptions } from './attention-plan.ts';
 import type { InputData } from './input-block.ts';
@@ -22,6 +23,9 @@ export interface AttentionTables extends AttentionRoom {
 }
 
 const INT_BYTES = 4;
+
+/** By the segments of a step and what it is planned for: all layers of a kind and all shards of a model have the same. */
+const PLANS = new WeakMap<readonly StepSegment[], Map<string, AttentionPlan>>();
 
 export class StepInputs {
   readonly rows: RowSet;
@@ -75,16 +79,18 @@ export class StepInputs {
 
   attention(options: PlanOptions): AttentionTables {
     const key = Object.values(options).join();
-    const known = this.#attention.get(key) ?? this.#planAttention(options);
+    const known = this.#attention.get(key) ?? this.#planAttention(options, key);
     this.#attention.set(key, known);
     return known;
   }
 
-  #planAttention(options: PlanOptions): AttentionTables {
-    let found: { readonly layout: StepLayout; readonly plan: AttentionPlan } | undefined;
-    const planOf = (layout: StepLayout): AttentionPlan => {
-      if (found?.layout !== layout) found = { layout, plan: planAttention(layout.segments, options) };
-      return found.plan;
+  #planAttention(options: PlanOptions, key: string): AttentionTables {
+    const planOf = ({ segments }: StepLayout): AttentionPlan => {
+      const plans = PLANS.get(segments) ?? new Map<string, AttentionPlan>();
+      PLANS.set(segments, plans);
+      const plan = plans.get(key) ?? planAttention(segments, options);
+      plans.set(key, plan);
+      return plan;
     };
     const room = roomFor(this.#layout.segments, options);
     const zeros = new Int32Array(room.partCount * options.blocksPerShare);

@@ -5,7 +5,10 @@ import { liveHandles } from '../../base/handles.ts';
 import type { StepSegment } from '../step.ts';
 import { anyRows, places } from './adapter-rows.arbitrary.ts';
 import { CudaKvStore } from './kv-store.ts';
-import { RecordedStep, type StepRequest } from './recorded-step.ts';
+import { RecordedStep, type ShardGroup, type StepRequest, type StepShard } from './recorded-step.ts';
+import type { RowDevice } from './row-operations.ts';
+import { ShardedKvStore } from './shards/sharded-kv-store.ts';
+import { StepGraph } from './step-graph.ts';
 import { layOutStep } from './step-layout.ts';
 import { StepPrograms } from './step-programs.ts';
 import { fillUp, shapeOf } from './step-shape.ts';
@@ -16,18 +19,17 @@ const forward = makeSmallDecoder();
 const options = { reduce: true, keepHidden: false };
 
 let fake: FakeDevice;
-let kv: CudaKvStore;
+let kv: ShardedKvStore;
+let group: ShardGroup;
 let recordedCount: number;
 let programs: StepPrograms;
 
 beforeEach(() => {
   fake = new FakeDevice();
-  kv = new CudaKvStore(fake.device, fake.stream, SMALL_KV);
+  kv = makeStore();
   recordedCount = 0;
-  programs = new StepPrograms(fake.arena, () => {
-    recordedCount++;
-    return fake.begin(places);
-  });
+  group = { shards: [{ stepArena: fake.arena, beginProgram, stepGraph }], collectives };
+  programs = new StepPrograms(group);
 });
 
 afterEach(() => {
@@ -36,6 +38,19 @@ afterEach(() => {
   fake.dispose();
   assert.deepEqual([fake.cuda.open, liveHandles()], [{}, {}]);
 });
+
+function makeStore(): ShardedKvStore {
+  return new ShardedKvStore(SMALL_KV, [() => new CudaKvStore(fake.device, fake.stream, SMALL_KV)]);
+}
+
+function beginProgram(): RowDevice {
+  recordedCount++;
+  return fake.begin(places);
+}
+
+const stepGraph: StepShard['stepGraph'] = (device, inputs, store) => new StepGraph(device, inputs, store);
+/** One shard meets nobody. */
+const collectives = { hold: () => assert.fail('no meeting') };
 
 function decode(rowCount: number, position = 7): StepSegment[] {
   return Array.from({ length: rowCount }, (_, i) => {
@@ -76,11 +91,17 @@ const anyDecode: fc.Arbitrary<StepSegment[]> = fc
     })),
   );
 
+/** Its adapters as a backend of one shard has them. */
+function onShards(segment: StepSegment): StepSegment {
+  const adapters = segment.adapters.map(({ slot, weight }) => ({ slot: { ...slot, parts: [slot] }, weight }));
+  return { ...segment, adapters };
+}
+
 /** All that a graph of the step would hold. */
 function launchesOf(segments: readonly StepSegment[], rowCount: number): unknown {
   const [launchCount, productCount] = [fake.launches.length, fake.products.length];
   const layout = layOutStep(fillUp(segments, rowCount, kv.spareCell));
-  new RecordedStep(fake.begin(places), request(segments), layout, false).runOnce(fake.arena, 'a test');
+  new RecordedStep(group, request(segments), [layout], false).runOnce('a test');
   return [fake.launches.slice(launchCount), fake.products.slice(productCount)];
 }
 
@@ -98,7 +119,7 @@ describe('steps of one shape', () => {
         assert.deepEqual(launches, known.get(key) ?? launches);
         known.set(key, launches);
         // What was recorded for the first of them has room for the inputs of all.
-        programs.give(request(segments));
+        programs.give(request(segments.map(onShards)));
       }),
       { numRuns: 300 },
     );
@@ -126,7 +147,7 @@ describe('steps of one shape', () => {
 
 describe('recorded steps', () => {
   it('are of one model and one store', () => {
-    const other = new CudaKvStore(fake.device, fake.stream, SMALL_KV);
+    const other = makeStore();
     const given: Partial<StepRequest>[] = [{}, { forward: makeSmallDecoder() }, { kv: other }, {}];
     for (const which of given) for (let run = 0; run < 2; run++) programs.give(request(decode(2), which));
     assert.deepEqual([recordedCount, liveGraphs()], [4, 1]);

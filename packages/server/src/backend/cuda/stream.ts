@@ -30,6 +30,16 @@ export class Stream {
     }
   }
 
+  /** The same at once, where nothing runs that could take long. */
+  wait(what: string): void {
+    requireSuccess(this.#driver.streamSynchronize(this.handle), what);
+  }
+
+  /** Whether its card answers with an error, as it does for good once a kernel failed. */
+  get hasFailed(): boolean {
+    return ![0, NOT_READY].includes(this.#driver.streamQuery(this.handle));
+  }
+
   dispose(): void {
     this.#driver.streamDestroy(this.handle);
     countHandle('cuda stream', -1);

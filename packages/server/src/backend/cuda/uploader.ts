@@ -34,6 +34,13 @@ interface Elements {
   readonly dtype: Dtype;
 }
 
+/** Neighbours in each row; rows may lie further apart, as those of a matrix of which some columns are wanted. */
+interface Rows extends Elements {
+  readonly count: number;
+  readonly length: number;
+  readonly stride: number;
+}
+
 interface Target extends Elements {
   readonly fault: Pointer | undefined;
 }
@@ -70,11 +77,14 @@ export class Uploader {
    * infinities or NaN, and untouched elsewhere.
    */
   async upload(view: TensorView, to: Pointer, dtype: Dtype, fault?: Pointer): Promise<void> {
+    const target = { address: to, dtype, fault };
     const count = elementCount(view.shape);
-    if (isRowMajor(view)) return this.#upload(view, { address: to, dtype, fault }, count);
+    if (isRowMajor(view)) return this.#upload(view, target, count);
+    const rows = rowsOf(view);
+    if (rows !== undefined) return this.#uploadRows(rows, target);
     const floats = readFloats(view);
     const from = { address: addressOf(floats.buffer as ArrayBuffer), dtype: 'float32' } as const;
-    await this.#upload(from, { address: to, dtype, fault }, count);
+    await this.#upload(from, target, count);
     assert(floats.length === count, 'the copy is held until it is up');
   }
 
@@ -96,28 +106,55 @@ export class Uploader {
     for (let start = 0; start < count; start += chunkLen) {
       const chunk = { ...from, address: from.address + BigInt(start * DTYPE_BYTES[from.dtype]) };
       const target = { ...to, address: to.address + BigInt(start * DTYPE_BYTES[to.dtype]) };
-      await this.#alone(() => this.#uploadChunk(chunk, target, Math.min(chunkLen, count - start)));
+      const chunkCount = Math.min(chunkLen, count - start);
+      const bytes = chunkCount * DTYPE_BYTES[from.dtype];
+      const copy = (pinned: Pointer): Promise<void> => this.#copy(pinned, chunk.address, bytes);
+      await this.#alone(() => this.#uploadChunk(from.dtype, target, chunkCount, copy));
     }
   }
 
-  async #uploadChunk(from: Elements, to: Target, count: number): Promise<void> {
-    const bytes = count * DTYPE_BYTES[from.dtype];
+  /** As many whole rows at a time as there is room for. */
+  async #uploadRows({ address, dtype, count, length, stride }: Rows, to: Target): Promise<void> {
+    const [rowBytes, strideBytes] = [length * DTYPE_BYTES[dtype], stride * DTYPE_BYTES[dtype]];
+    assert(rowBytes <= CHUNK_BYTES, 'a row of a matrix is no larger than a chunk');
+    const chunkRows = Math.floor(CHUNK_BYTES / rowBytes);
+    for (let start = 0; start < count; start += chunkRows) {
+      const rows = Math.min(chunkRows, count - start);
+      const target = { ...to, address: to.address + BigInt(start * length * DTYPE_BYTES[to.dtype]) };
+      const copyRows = (pinned: Pointer): Promise<void> => {
+        for (let row = 0; row < rows; row++) {
+          copyBytes(pinned + BigInt(row * rowBytes), address + BigInt((start + row) * strideBytes), rowBytes);
+        }
+        return this.#leaveTurns(rows * rowBytes);
+      };
+      await this.#alone(() => this.#uploadChunk(dtype, target, rows * length, copyRows));
+    }
+  }
+
+  /** `copy` brings the elements to pinned memory. */
+  async #uploadChunk(dtype: Dtype, to: Target, count: number, copy: (pinned: Pointer) => Promise<void>): Promise<void> {
+    const bytes = count * DTYPE_BYTES[dtype];
     if (this.#used + bytes > BUFFER_BYTES) {
       await this.stream.finish('an upload');
       this.#used = 0;
     }
     const pinned = this.#pinned + BigInt(this.#used);
-    const staged = to.dtype === from.dtype ? to.address : this.#staging.address + BigInt(this.#used);
+    const staged = to.dtype === dtype ? to.address : this.#staging.address + BigInt(this.#used);
     this.#used += alignedBytes(bytes);
-    await this.#copy(pinned, from.address, bytes);
+    await copy(pinned);
     const { driver } = this.#device;
     requireSuccess(driver.copyToDevice(staged, pinned, bytes, this.stream.handle), 'an upload');
-    this.#settle({ address: staged, dtype: from.dtype }, to, count);
+    this.#settle({ address: staged, dtype }, to, count);
   }
 
   async #copy(to: Pointer, from: Pointer, bytes: number): Promise<void> {
     if (bytes > SMALL_BYTES) return copyInParts(to, from, bytes);
     copyBytes(to, from, bytes);
+    return this.#leaveTurns(bytes);
+  }
+
+  /** After so many bytes were copied on this thread. */
+  async #leaveTurns(bytes: number): Promise<void> {
     this.#copied += bytes;
     if (this.#copied < TURN_BYTES) return;
     this.#copied = 0;
@@ -140,6 +177,13 @@ export class Uploader {
     this.#turn = done.catch(() => undefined);
     return done;
   }
+}
+
+/** Of a matrix; undefined where the elements of a row are no neighbours. */
+function rowsOf({ address, dtype, shape, strides }: TensorView): Rows | undefined {
+  const [count = 0, length = 0] = shape;
+  const [stride = 0, step] = strides;
+  return shape.length === 2 && step === 1 ? { address, dtype, count, length, stride } : undefined;
 }
 
 async function copyInParts(to: Pointer, from: Pointer, bytes: number): Promise<void> {

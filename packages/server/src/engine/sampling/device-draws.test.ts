@@ -6,10 +6,12 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { Arena } from '../../backend/cuda/arena.ts';
-import { chooseDevice, CudaDevice, listDevices } from '../../backend/cuda/device.ts';
+import { chooseDevices, CudaDevice, listDevices } from '../../backend/cuda/device.ts';
 import { loadCudaLibraries } from '../../backend/cuda/libraries.ts';
 import { Program } from '../../backend/cuda/program.ts';
 import { chooseTokens, RowChoices } from '../../backend/cuda/row-choices.ts';
+import { JointProgram } from '../../backend/cuda/shards/joint-program.ts';
+import { SharedCardCollectives } from '../../backend/cuda/shards/shared-card.ts';
 import { StepInputs } from '../../backend/cuda/step-inputs.ts';
 import { layOutStep } from '../../backend/cuda/step-layout.ts';
 import { Stream } from '../../backend/cuda/stream.ts';
@@ -44,9 +46,9 @@ class Card {
 
   constructor() {
     const libraries = loadCudaLibraries();
-    const properties = chooseDevice(listDevices(libraries.driver), undefined);
-    this.#device = new CudaDevice(libraries, properties, this.#folder);
-    this.#stream = new Stream(libraries.driver);
+    const [properties] = chooseDevices(listDevices(libraries.driver), undefined, 1);
+    this.#device = new CudaDevice(libraries, properties!, this.#folder);
+    this.#stream = new Stream(this.#device.driver);
     this.#arena = new Arena(this.#device);
   }
 
@@ -72,14 +74,15 @@ class Card {
     const slab = program.input(logits.byteLength, () => logits);
     const value = { rows, width, slab, offset: 0, stride: width, rowSet: inputs.outputs };
     const chosen = chooseTokens(program, value, inputs.draws());
+    const joint = new JointProgram([program], new SharedCardCollectives(this.#device, this.#stream));
     const choices: RowChoices[] = [];
     for (const layout of layouts) {
       inputs.layOut(layout);
-      program.runOften(this.#arena, 'choices');
+      joint.runOften([this.#arena], 'choices');
       await this.#stream.finish('choices');
       choices.push(new RowChoices(this.#device.driver, chosen));
     }
-    program.dispose();
+    joint.dispose();
     return choices;
   }
 
@@ -232,7 +235,7 @@ describe('choices of a card', { skip: whyNoCard() }, () => {
 /** What stands in the way of running here; false where there is a card. */
 function whyNoCard(): string | false {
   try {
-    chooseDevice(listDevices(loadCudaLibraries().driver), undefined);
+    chooseDevices(listDevices(loadCudaLibraries().driver), undefined, 1);
     return false;
   } catch (error) {
     return String(error);

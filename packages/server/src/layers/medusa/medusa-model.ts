@@ -61,5 +61,5 @@ function projection(
   inFeatures: number,
   outFeatures: number,
 ): Projection {
-  return { kind: 'linear', path, weight, bias, inFeatures, outFeatures };
+  return { kind: 'linear', path, weight, bias, inFeatures, outFeatures, split: 'gathered' };
 }

@@ -145,6 +145,16 @@ extern "C" __global__ void gather_rows(float* y, const float* x, const int* rows
   if (i < count) y[i] = x[static_cast<Offset>(rows[i / width]) * width + i % width];
 }
 
+// Rows of `width` numbers of one type that lie `xStride` apart to rows that lie `yStride` apart.
+extern "C" __global__ void place_columns(void* y, int yStride, const void* x, int xStride, int type, int width,
+                                         int count) {
+  beginKernel();
+  const int i = elementIndex();
+  if (i >= count) return;
+  const Offset row = i / width, at = i % width;
+  storeElement(y, type, row * yStride + at, loadElement(x, type, row * xStride + at));
+}
+
 // `x` is `[rows, width]`, `y` and `heads` `[rows, headCount * width]`.
 extern "C" __global__ void add_to_heads(float* y, const float* x, const float* heads, int headCount, int width,
                                         int count) {

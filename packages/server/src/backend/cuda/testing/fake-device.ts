@@ -34,10 +34,10 @@ export class FakeDevice {
 
   constructor(failure?: Failure) {
     this.cuda = new FakeCuda(failure);
-    const { libraries } = this.cuda;
-    this.device = this.#owned.add(new CudaDevice(libraries, PROPERTIES, '/dev/null/kernels'));
-    this.stream = this.#owned.add(new Stream(libraries.driver));
-    this.#cublas = this.#owned.add(new Cublas(libraries.cublas, libraries.driver, this.stream.handle));
+    this.device = this.#owned.add(new CudaDevice(this.cuda.libraries, PROPERTIES, '/dev/null/kernels'));
+    const { driver, cublas } = this.device;
+    this.stream = this.#owned.add(new Stream(driver));
+    this.#cublas = this.#owned.add(new Cublas(cublas, driver, this.stream.handle));
     this.arena = this.#owned.add(new Arena(this.device));
     this.#note();
   }

@@ -1,0 +1,46 @@
+/** What shards compute together: the seam between programs and the way in which cards reach each other. */
+
+import type { Pointer } from '../../../native/ffi.ts';
+import type { CudaDevice } from '../device.ts';
+import type { Stream } from '../stream.ts';
+
+/** What a shard computes on, alone. */
+export interface MeetingCard {
+  readonly device: CudaDevice;
+  readonly stream: Stream;
+}
+
+/** Every shard's float32 numbers are replaced by their sums over all shards. */
+export interface SumMeeting {
+  readonly kind: 'sum';
+  readonly address: Pointer;
+  readonly count: number;
+}
+
+/** Every shard's columns are put together on all of them. */
+export interface GatherMeeting {
+  readonly kind: 'gather';
+  readonly rows: number;
+  /** Of each shard's part: the same on all shards. */
+  readonly widths: readonly number[];
+  /** The shard's own part, `[rows, its width]` float32. */
+  readonly part: Pointer;
+  /** `[rows, all widths]`. */
+  readonly whole: Pointer;
+  /** As large, for whoever needs the parts to arrive one after the other. */
+  readonly aside: Pointer;
+}
+
+/** What one shard brings. */
+export type Meeting = SumMeeting | GatherMeeting;
+
+export interface Collectives {
+  /** Gives all streams their share of the work: what each shard brings to the same meeting, in the order of the shards. */
+  hold(meetings: readonly Meeting[]): void;
+}
+
+/** By shard: where its columns begin. */
+export function firstColumns({ widths }: Pick<GatherMeeting, 'widths'>): number[] {
+  let end = 0;
+  return widths.map((width) => (end += width) - width);
+}
