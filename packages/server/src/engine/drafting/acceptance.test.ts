@@ -99,6 +99,13 @@ describe('Acceptance', () => {
     assert.ok(chanceOf(0.02) < 0.1, 'others are believed as before');
   });
 
+  it('believes a confidence less that it has not met where others promised too much', () => {
+    const acceptance = new Acceptance();
+    for (let step = 0; step < 20; step++) acceptance.learn(guessesOf([[1]], 0.5), [step % 5 === 0 ? 1 : 2]);
+    const chance = acceptance.chance(0, 0, { token: 1, confidence: 0.9 });
+    assert.ok(chance > 0.35 && chance < 0.5, `${chance}`);
+  });
+
   it('gives what is no confidence no chance to be drafted, and certainty one', () => {
     const chanceOf = (confidence: number): number => new Acceptance().chance(0, 0, { token: 1, confidence });
     assert.ok(!(chanceOf(NaN) > 0));

@@ -18,6 +18,9 @@ const CLASS_WIDTH = 0.5;
 /** Confidence beyond is as good as certain. */
 const MOST_CLASS = 10;
 
+/** How many right guesses the first trust in confidence counts for. */
+const FIRST_TRUST = 2;
+
 interface Learnt {
   rate: number;
   observedCount: number;
@@ -28,6 +31,9 @@ export class Acceptance {
   readonly #byRank: Learnt[][] = [];
   /** `[place]`, by class of confidence. */
   readonly #byConfidence: Map<number, Learnt>[] = [];
+  /** Right guesses, and how many should have been by their confidence. */
+  #rightCount = FIRST_TRUST;
+  #promisedCount = FIRST_TRUST;
 
   /** Share of right guesses of this rank at this place, where all places before were right. */
   rate(place: number, rank: number): number {
@@ -38,7 +44,7 @@ export class Acceptance {
   chance(place: number, rank: number, { confidence }: Guess): number {
     if (confidence === undefined) return this.rate(place, rank);
     const known = this.#byConfidence[place]?.get(classOf(confidence));
-    return known?.rate ?? confidenceOf(classOf(confidence));
+    return known?.rate ?? this.#believe(classOf(confidence));
   }
 
   /**
@@ -51,9 +57,22 @@ export class Acceptance {
       for (const [rank, { token, confidence }] of guesses[place]!.entries()) {
         const isRight = token === truth[place];
         observe(this.#ofRank(place, rank), isRight);
-        if (confidence !== undefined) observe(this.#ofConfidence(place, confidence), isRight);
+        if (confidence !== undefined) this.#learnConfidence(place, confidence, isRight);
       }
     }
+  }
+
+  #learnConfidence(place: number, confidence: number, isRight: boolean): void {
+    observe(this.#ofConfidence(place, confidence), isRight);
+    // Heads whose logits are not finite have no probability.
+    if (Number.isNaN(confidence)) return;
+    this.#rightCount += Number(isRight);
+    this.#promisedCount += confidence;
+  }
+
+  /** What a confidence is worth that was not seen yet: less than it says where those that were seen promised too much. */
+  #believe(index: number): number {
+    return confidenceOf(index) * Math.min(1, this.#rightCount / this.#promisedCount);
   }
 
   #ofRank(place: number, rank: number): Learnt {
@@ -64,7 +83,7 @@ export class Acceptance {
   #ofConfidence(place: number, confidence: number): Learnt {
     const ofPlace = (this.#byConfidence[place] ??= new Map());
     const index = classOf(confidence);
-    const known = ofPlace.get(index) ?? { rate: confidenceOf(index), observedCount: 0 };
+    const known = ofPlace.get(index) ?? { rate: this.#believe(index), observedCount: 0 };
     ofPlace.set(index, known);
     return known;
   }
