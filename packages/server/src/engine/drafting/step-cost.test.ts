@@ -57,6 +57,12 @@ describe('StepCost', () => {
     assert.ok(cost.estimate(4)! <= 11);
   });
 
+  it('takes a size that is slow every other time for what its steps take on the whole', () => {
+    const cost = learnt({ 4: 10 });
+    for (let times = 0; times < 100; times++) cost.learn(4, times % 2 === 0 ? 10 : 19);
+    assert.ok(Math.abs(cost.estimate(4)! - 14.5) < 1);
+  });
+
   it('takes the line between the sizes that it knows, and goes on with it beyond them', () => {
     const cost = learnt({ 2: 10, 6: 30 });
     assert.equal(cost.estimate(1), 10);

@@ -1,8 +1,7 @@
 /** What a step costs by its number of rows, learnt from the steps there were. Knows nothing about guesses. */
 
-/** Weight of the newest observation, where it is slower and where it is faster: other work only ever adds to a step. */
-const SLOWER_RATE = 0.1;
-const FASTER_RATE = 0.5;
+/** Weight of the newest observation. Slower and faster ones count alike: a size whose steps are slow now and then is not as cheap as its fastest. */
+const RATE = 0.1;
 /** A step that took so many times what was expected was disturbed: it counts as no more than this. */
 const MOST_SURPRISE = 2;
 /** The first step of a size may be slow for what it sets up: the faster one of so many is taken. */
@@ -92,12 +91,11 @@ export class StepCost {
   }
 }
 
-/** Slow steps are doubted, fast ones are not: nothing makes a step faster than it is. */
+/** Very slow steps are doubted, very fast ones are not: nothing makes a step faster than it is. */
 function blend(known: Seen, ms: number): number {
   if (known.count < FIRST_STEPS) return Math.min(known.ms, ms);
   if (ms * MOST_SURPRISE < known.ms) return ms;
-  const rate = ms < known.ms ? FASTER_RATE : SLOWER_RATE;
-  return known.ms + rate * (Math.min(ms, known.ms * MOST_SURPRISE) - known.ms);
+  return known.ms + RATE * (Math.min(ms, known.ms * MOST_SURPRISE) - known.ms);
 }
 
 function bucketOf(rowCount: number): number {
