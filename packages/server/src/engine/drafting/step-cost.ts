@@ -1,6 +1,9 @@
 /** What a step costs by its number of rows, learnt from the steps there were. Knows nothing about guesses. */
 
-/** Weight of the newest observation. Slower and faster ones count alike: a size whose steps are slow now and then is not as cheap as its fastest. */
+/**
+ * Weight of the newest observation. Slower and faster ones count alike: a size whose steps are slow now and then is not as
+ * cheap as its fastest.
+ */
 const RATE = 0.1;
 /** A step that took so many times what was expected was disturbed: it counts as no more than this. */
 const MOST_SURPRISE = 2;
