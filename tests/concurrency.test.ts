@@ -100,8 +100,9 @@ const SETTINGS = [
   { args: ['--dtype', 'float32'], tolerance: 1e-4, mostTipped: 0 },
 ];
 
-function isTipped(actual: Answer, expected: Answer): boolean {
-  return !isDeepStrictEqual(actual.content, expected.content);
+/** Only what is drawn can be tipped: greedy answers are the same in any batch. */
+function isTipped(ask: Ask, actual: Answer, expected: Answer): boolean {
+  return JSON.stringify(ask.body).includes('"temperature"') && !isDeepStrictEqual(actual.content, expected.content);
 }
 
 for (const { args, tolerance, mostTipped } of SETTINGS) {
@@ -126,7 +127,7 @@ for (const { args, tolerance, mostTipped } of SETTINGS) {
     const assertAlike = (answers: readonly Answer[], expected: readonly Answer[]): void => {
       let left = mostTipped;
       for (const [index, ask] of asks.entries()) {
-        if (left > 0 && isTipped(answers[index]!, expected[index]!)) left--;
+        if (left > 0 && isTipped(ask, answers[index]!, expected[index]!)) left--;
         else assertEqualAnswers(answers[index]!, expected[index]!, tolerance, JSON.stringify(ask));
       }
     };
