@@ -169,7 +169,7 @@ export class Scheduler {
     const stepped = performance.now();
     this.#emit(shares, advances);
     const emitted = performance.now();
-    if (promptRows === 0) drafting.learnCost(decodingCount, result.rowCount, emitted - begun);
+    if (promptRows === 0) drafting.costs.ofSteps.learn(result.rowCount, emitted - begun);
     await this.#draft(shares, advances);
     const ended = performance.now();
     return {

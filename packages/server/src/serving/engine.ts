@@ -188,7 +188,7 @@ async function openDrafting(
     observer,
   });
   if (heads !== undefined || ngramTokens > 0) {
-    await calibrate({ backend, model, kv: kv.store, heads: heads?.model, drafting, signal });
+    await calibrate({ backend, model, kv: kv.store, heads: heads?.model, costs: drafting.costs, signal });
   }
   return drafting;
 }

@@ -97,7 +97,7 @@ export class DraftingSetting {
       this.tokenCount += advance.chosen.length;
       return { drafter, segment, advance };
     });
-    this.#drafting.learnCost(this.#drafters.length, rowCount, ms);
+    this.#drafting.costs.ofSteps.learn(rowCount, ms);
     this.#drafting.learn(advanced);
     await this.#drafting.guess(advanced, size);
   }

@@ -6,6 +6,7 @@ import { fakeHeads } from '../../testing/fake-heads.ts';
 import { LabelledDrafts } from '../../testing/labelled-drafts.ts';
 import { calibrate } from './calibration.ts';
 import type { HeadRow } from './batch-medusa-weights.ts';
+import { SETTLED_STEPS } from './step-cost.ts';
 
 /** A device whose steps take so long by their rows, and whose heads take a millisecond each. */
 async function calibrated(stepMs: (rowCount: number) => number, { cellCount = 1000, signal = never } = {}) {
@@ -29,10 +30,11 @@ async function calibrated(stepMs: (rowCount: number) => number, { cellCount = 10
   const kv: KvStore = { shape, byteLength: 0, moveCells: () => undefined, dispose: () => undefined };
   await calibrate({
     ...{ backend, model: drafts.model, kv, heads: fakeHeads(3), signal, now: () => nowMs },
-    drafting: {
-      rankCounts: [1, 4],
-      learnCost: (_sequences, ...cost) => void steps.push(cost),
-      learnHeadCost: (...cost) => void heads.push(cost),
+    costs: {
+      ofSteps: { learn: (...cost) => void steps.push(cost) },
+      ofHeads: new Map(
+        [1, 4].map((candidates) => [candidates, { learn: (...cost) => void heads.push([candidates, ...cost]) }]),
+      ),
     },
   });
   return { steps, heads, nowMs };
@@ -46,11 +48,12 @@ function unread(): never {
 }
 
 describe('calibrate', () => {
-  it('tells what steps of few rows cost undisturbed, twice', async () => {
+  it('tells what steps of few rows cost undisturbed, so often that it is believed', async () => {
     let disturbance = 100;
     const { steps } = await calibrated((rowCount) => 2 + rowCount + (disturbance > 0 ? disturbance-- % 3 : 0));
     for (const [rowCount, ms] of steps) assert.equal(ms, 2 + rowCount);
-    for (const wanted of [1, 2, 5, 8]) assert.ok(steps.filter(([rowCount]) => rowCount === wanted).length >= 2);
+    for (const wanted of [1, 2, 5, 8])
+      assert.ok(steps.filter(([rowCount]) => rowCount === wanted).length >= SETTLED_STEPS);
   });
 
   it('tells what each number of heads costs, with one guess and with several', async () => {
@@ -58,7 +61,7 @@ describe('calibrate', () => {
     for (const rankCount of [1, 4]) {
       for (const headCount of [1, 2, 3]) {
         const found = heads.filter(([ranks, count]) => ranks === rankCount && count === headCount);
-        assert.ok(found.length >= 2 && found.every(([, , ms]) => ms === headCount));
+        assert.ok(found.length >= SETTLED_STEPS && found.every(([, , ms]) => ms === headCount));
       }
     }
   });

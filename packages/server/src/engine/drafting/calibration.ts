@@ -7,7 +7,7 @@ import type { Backend, Forward } from '../../backend/backend.ts';
 import type { KvStore } from '../../backend/kv.ts';
 import type { MedusaModel } from '../../layers/medusa/medusa-model.ts';
 import { BatchMedusaWeights } from './batch-medusa-weights.ts';
-import type { Drafting } from './drafting.ts';
+import { SETTLED_STEPS } from './step-cost.ts';
 
 /** Sizes of steps with the drafts of one sequence; what many sequences take is learnt while they run. */
 const ROW_COUNTS = [1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 16];
@@ -21,6 +21,17 @@ const MOST_MS = 1000;
 /** Where the measured rows stand in their sequence, if there are as many cells. */
 const POSITION = 128;
 
+/** What is learnt: of steps by their rows, and of heads by how many guess. */
+export interface CalibratedCosts {
+  readonly ofSteps: LearningCost;
+  /** By the number of guesses per place. */
+  readonly ofHeads: ReadonlyMap<number, LearningCost>;
+}
+
+interface LearningCost {
+  learn(size: number, ms: number): void;
+}
+
 export interface CalibratedParts {
   readonly backend: Pick<Backend, 'runStep' | 'runDraft'>;
   readonly model: Forward;
@@ -28,7 +39,7 @@ export interface CalibratedParts {
   readonly kv: KvStore;
   /** Undefined measures steps alone. */
   readonly heads: MedusaModel | undefined;
-  readonly drafting: Pick<Drafting, 'learnCost' | 'learnHeadCost' | 'rankCounts'>;
+  readonly costs: CalibratedCosts;
   readonly signal: AbortSignal;
   /** In milliseconds. */
   readonly now?: () => number;
@@ -36,9 +47,9 @@ export interface CalibratedParts {
 
 /** Rejects where a step does. */
 export async function calibrate(parts: CalibratedParts): Promise<void> {
-  const { drafting, kv, heads, signal, now = () => performance.now() } = parts;
+  const { costs, kv, heads, signal, now = () => performance.now() } = parts;
   const steps = new Fastest();
-  const runs = new Map(drafting.rankCounts.map((rankCount) => [rankCount, new Fastest()]));
+  const runs = new Map([...costs.ofHeads.keys()].map((candidates) => [candidates, new Fastest()]));
   const rowCounts = ROW_COUNTS.filter((count) => count <= kv.shape.cellCount);
   const begun = now();
   for (let at = 0; at < ROUNDS * rowCounts.length && now() - begun < MOST_MS; at++) {
@@ -47,10 +58,8 @@ export async function calibrate(parts: CalibratedParts): Promise<void> {
     steps.take(rowCount, await timed(now, () => runStep(parts, rowCount)));
     if (rowCount === 1 && heads !== undefined) await measureHeads(parts, heads, runs, now);
   }
-  steps.tell((rowCount, ms) => drafting.learnCost(1, rowCount, ms));
-  for (const [rankCount, fastest] of runs) {
-    fastest.tell((headCount, ms) => drafting.learnHeadCost(rankCount, headCount, ms));
-  }
+  steps.tell(costs.ofSteps);
+  for (const [candidates, fastest] of runs) fastest.tell(costs.ofHeads.get(candidates)!);
 }
 
 /** The least time that each size took. */
@@ -61,9 +70,9 @@ class Fastest {
     this.#bySize.set(size, Math.min(ms, this.#bySize.get(size) ?? Infinity));
   }
 
-  /** Twice, because what was seen once is not believed. */
-  tell(learn: (size: number, ms: number) => void): void {
-    for (let i = 0; i < 2; i++) for (const [size, ms] of this.#bySize) learn(size, ms);
+  /** As something that was seen often. */
+  tell(cost: LearningCost): void {
+    for (let i = 0; i < SETTLED_STEPS; i++) for (const [size, ms] of this.#bySize) cost.learn(size, ms);
   }
 }
 

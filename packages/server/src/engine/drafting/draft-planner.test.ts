@@ -3,13 +3,15 @@ import { describe, it } from 'node:test';
 import fc from 'fast-check';
 import { guessesOf } from '../../testing/guesses.ts';
 import { Acceptance } from './acceptance.ts';
-import { type DraftRoom, planDrafts, type PlannedStep } from './draft-planner.ts';
+import { mayPay, planDrafts, type PlannedStep } from './draft-planner.ts';
+import type { DraftRoom } from './draft-room.ts';
 import { DraftTree } from './draft-tree.ts';
+import { Pace } from './pace.ts';
 import { StepCost } from './step-cost.ts';
 
 /** Steps of 1 to 60 rows that cost so much each. */
 function costOf(msOf: (rowCount: number) => number): StepCost {
-  const cost = new StepCost();
+  const cost = new StepCost(new Pace());
   for (let rowCount = 1; rowCount <= 60; rowCount++) {
     for (let times = 0; times < 2; times++) cost.learn(rowCount, msOf(rowCount));
   }
@@ -100,6 +102,24 @@ describe('planDrafts', () => {
     );
   });
 
+  it('drafts only where it may pay at all', () => {
+    fc.assert(
+      fc.property(situation, (of) => {
+        const step = { ...stepOf(of), headMs: () => 0 };
+        const hopes = of.sequences.map(roomOf).map(({ tree, most }) => ({ chance: tree.nextScore, most }));
+        const { counts } = planDrafts(of.sequences.map(roomOf), step);
+        assert.ok(mayPay(hopes, step) || counts.every((count) => count === 0));
+      }),
+    );
+    const [hope, step] = [
+      { chance: 0.5, most: 6 },
+      { rowCount: 1, tokenCount: 1, mostRows: Infinity },
+    ];
+    assert.ok(!mayPay([hope, hope], { ...step, cost: costOf((rows) => 10 * rows) }));
+    assert.ok(mayPay([hope, hope], { ...step, cost: costOf(() => 10) }));
+    assert.ok(!mayPay([], { ...step, cost: costOf(() => 10) }));
+  });
+
   it('drafts nothing where each row costs as much as a step', () => {
     const room = { chances: [0.95, 0.95], candidates: 1, most: 6 };
     const step = { rowCount: 1, tokenCount: 1, mostRows: Infinity, cost: costOf((rows) => 10 * rows), headMs: () => 0 };
@@ -109,7 +129,7 @@ describe('planDrafts', () => {
 
   it('drafts nothing while no step’s cost is known', () => {
     const room = roomOf({ chances: [1, 1], candidates: 1, most: 6 });
-    const step = { rowCount: 1, tokenCount: 1, mostRows: Infinity, cost: new StepCost(), headMs: () => 0 };
+    const step = { rowCount: 1, tokenCount: 1, mostRows: Infinity, cost: new StepCost(new Pace()), headMs: () => 0 };
     assert.deepEqual(planDrafts([room], step).counts, [0]);
   });
 

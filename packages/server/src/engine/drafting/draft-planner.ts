@@ -3,20 +3,11 @@
  * they are without. Pure; knows nothing about where guesses come from.
  */
 
-import type { DraftTree } from './draft-tree.ts';
+import type { DraftHope, DraftRoom } from './draft-room.ts';
 import type { StepCost } from './step-cost.ts';
 
 /** A draft has to promise so much more than it costs: learnt figures are never exact. */
 const LEAST_GAIN = 1.1;
-
-export interface DraftRoom {
-  /** Grown while planning; its first tokens are the draft. */
-  readonly tree: DraftTree;
-  /** Most tokens that may be drafted for the sequence. */
-  readonly most: number;
-  /** Its guesses are there already: no head has to run for them. */
-  readonly isFree: boolean;
-}
 
 /** A step without drafts. */
 export interface StepSize {
@@ -25,10 +16,14 @@ export interface StepSize {
   readonly tokenCount: number;
 }
 
-export interface PlannedStep extends StepSize {
+/** And what it costs to make it larger. */
+export interface BareStep extends StepSize {
   /** Most rows that it may have with drafts. */
   readonly mostRows: number;
   readonly cost: StepCost;
+}
+
+export interface PlannedStep extends BareStep {
   /** Milliseconds that it costs beside the rows to guess so many places, those of all sequences counted. */
   headMs(placeCount: number): number;
 }
@@ -51,8 +46,8 @@ export function planDrafts(rooms: readonly DraftRoom[], step: PlannedStep): Draf
   const [counts, placeCounts] = [rooms.map(() => 0), rooms.map(() => 0)];
   const bareMs = cost.estimate(rowCount);
   if (bareMs === undefined) return { counts, placeCounts, speed: 0 };
-  const order: Growth[] = [];
   let best = { count: 0, speed: (tokenCount / bareMs) * LEAST_GAIN };
+  const order: Growth[] = [];
   let [tokens, places] = [tokenCount, 0];
   for (const growth of byPromise(rooms)) {
     const rows = rowCount + order.length + 1;
@@ -68,6 +63,26 @@ export function planDrafts(rooms: readonly DraftRoom[], step: PlannedStep): Draf
     placeCounts[index]! += newPlaces;
   }
   return { counts, placeCounts, speed: best.speed };
+}
+
+/**
+ * Whether a plan could be worth its rows if all tokens of a sequence were as promising as its first: where not, which is
+ * usual for many sequences, nothing has to be planned. Planning takes time too.
+ */
+export function mayPay(hopes: readonly DraftHope[], { rowCount, tokenCount, mostRows, cost }: BareStep): boolean {
+  const bareMs = cost.estimate(rowCount);
+  if (bareMs === undefined) return false;
+  const leastSpeed = (tokenCount / bareMs) * LEAST_GAIN;
+  let [rows, tokens] = [rowCount, tokenCount];
+  for (const { chance, most } of hopes.filter((hope) => hope.chance > 0).sort((a, b) => b.chance - a.chance)) {
+    for (let left = most; left > 0; left--) {
+      rows++;
+      tokens += chance;
+      if (rows > mostRows || rows - rowCount > mostVain(rows)) return false;
+      if (tokens / cost.estimate(rows)! > leastSpeed) return true;
+    }
+  }
+  return false;
 }
 
 /** How many tokens are looked at beyond the best number: devices compute rows in tiles, and only a full one pays. */

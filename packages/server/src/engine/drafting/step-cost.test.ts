@@ -1,25 +1,26 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import fc from 'fast-check';
-import { StepCost } from './step-cost.ts';
+import { Pace } from './pace.ts';
+import { SETTLED_STEPS, StepCost } from './step-cost.ts';
 
 const step = fc.record({
   rowCount: fc.integer({ min: 1, max: 300 }),
   ms: fc.double({ min: 0.01, max: 1000, noNaN: true }),
 });
 
-/** As often as is needed until a size counts. */
+/** As often as is needed until a size is known. */
 function learnt(costs: Readonly<Record<number, number>>): StepCost {
-  const cost = new StepCost();
+  const cost = new StepCost(new Pace());
   for (const [rowCount, ms] of Object.entries(costs)) {
-    for (let times = 0; times < 2; times++) cost.learn(Number(rowCount), ms);
+    for (let times = 0; times < SETTLED_STEPS; times++) cost.learn(Number(rowCount), ms);
   }
   return cost;
 }
 
 describe('StepCost', () => {
   it('knows nothing before it has seen a size twice', () => {
-    const cost = new StepCost();
+    const cost = new StepCost(new Pace());
     assert.equal(cost.estimate(1), undefined);
     cost.learn(1, 10);
     assert.equal(cost.estimate(1), undefined);
@@ -30,7 +31,7 @@ describe('StepCost', () => {
   it('never says that more rows cost less, whatever it saw', () => {
     fc.assert(
       fc.property(fc.array(step, { minLength: 2, maxLength: 60 }), (steps) => {
-        const cost = new StepCost();
+        const cost = new StepCost(new Pace());
         for (const { rowCount, ms } of steps) cost.learn(rowCount, ms);
         let last = 0;
         for (let rowCount = 1; rowCount <= 400; rowCount++) {
@@ -49,12 +50,30 @@ describe('StepCost', () => {
   });
 
   it('is not misled by a step that was disturbed, be it the first of its size', () => {
-    const cost = new StepCost();
+    const cost = new StepCost(new Pace());
     cost.learn(4, 500);
     for (let times = 0; times < 5; times++) cost.learn(4, 10);
     assert.equal(cost.estimate(4), 10);
+    cost.learn(2, 8);
+    cost.learn(2, 8);
     cost.learn(4, 500);
-    assert.ok(cost.estimate(4)! <= 11);
+    assert.ok(cost.estimate(4)! / cost.estimate(2)! <= 11 / 8);
+  });
+
+  it('keeps what sizes cost beside each other while the machine is slow, though it sees but one of them then', () => {
+    const cost = learnt({ 1: 10, 4: 16 });
+    for (let times = 0; times < 300; times++) cost.learn(1, 15);
+    assert.ok(Math.abs(cost.estimate(1)! - 15) < 0.1);
+    assert.ok(Math.abs(cost.estimate(4)! / cost.estimate(1)! - 1.6) < 0.15);
+  });
+
+  it('learns two sizes apart though the machine is slow for both now and then', () => {
+    const cost = learnt({ 1: 10, 4: 16 });
+    for (let times = 0; times < 600; times++) {
+      const slow = times % 100 < 50 ? 2 : 1;
+      cost.learn(times % 5 === 0 ? 1 : 4, (times % 5 === 0 ? 10 : 30) * slow);
+    }
+    assert.ok(Math.abs(cost.estimate(4)! / cost.estimate(1)! - 3) < 0.3, String(cost.estimate(4)! / cost.estimate(1)!));
   });
 
   it('takes a size that is slow every other time for what its steps take on the whole', () => {

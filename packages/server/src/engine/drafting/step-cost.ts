@@ -1,10 +1,16 @@
-/** What a step costs by its number of rows, learnt from the steps there were. Knows nothing about guesses. */
-
 /**
- * Weight of the newest observation. Slower and faster ones count alike: a size whose steps are slow now and then is not as
- * cheap as its fastest.
+ * What a step costs by its number of rows, learnt from the steps there were: not in milliseconds of some past moment, but at
+ * the machine's present pace. Knows nothing about guesses.
  */
-const RATE = 0.1;
+
+import type { Pace } from './pace.ts';
+
+/** Weight of the newest of many observations in a row; slower and faster ones count alike. */
+const LEAST_RATE = 0.03;
+/** A size that was seen so often is known: when its steps are slow, the machine is. */
+export const SETTLED_STEPS = 4;
+/** Steps after which a size has mostly to be learnt anew: what steps cost changes, with their context for one. */
+const MEMORY = 100;
 /** A step that took so many times what was expected was disturbed: it counts as no more than this. */
 const MOST_SURPRISE = 2;
 /** The first step of a size may be slow for what it sets up: the faster one of so many is taken. */
@@ -17,10 +23,11 @@ const HOPED_GROWTH = 0.1;
 const EXACT_ROWS = 16;
 
 interface Seen {
-  ms: number;
-  count: number;
+  /** At a pace of 1. */
+  readonly ms: number;
+  readonly count: number;
   /** Number of the last step of this size. */
-  step: number;
+  readonly step: number;
 }
 
 interface Point {
@@ -29,31 +36,23 @@ interface Point {
 }
 
 export class StepCost {
-  /** What a row costs where only one size was seen; undefined hopes. */
-  readonly #rowMs: () => number | undefined;
+  readonly #pace: Pace;
   readonly #seen = new Map<number, Seen>();
   #stepCount = 0;
   /** By growing numbers of rows, with times that never fall; undefined after something was learnt. */
   #curve: readonly Point[] | undefined;
 
-  constructor(rowMs: () => number | undefined = () => undefined) {
-    this.#rowMs = rowMs;
-  }
-
-  /** What a row costs on the whole; undefined where fewer than two sizes are known. */
-  get rowMs(): number | undefined {
-    const curve = (this.#curve ??= this.#makeCurve());
-    const [first, last] = [curve[0], curve.at(-1)];
-    if (first === undefined || last === undefined || first === last) return undefined;
-    return (last.ms - first.ms) / (last.rowCount - first.rowCount);
+  constructor(pace: Pace) {
+    this.#pace = pace;
   }
 
   learn(rowCount: number, ms: number): void {
     const step = ++this.#stepCount;
     const bucket = bucketOf(rowCount);
-    const known = this.#seen.get(bucket);
-    if (known === undefined) this.#seen.set(bucket, { ms, count: 1, step });
-    else Object.assign(known, { ms: blend(known, ms), count: known.count + 1, step });
+    const known = this.#seen.get(bucket) ?? { ms: ms / this.#pace.factor, count: 0, step };
+    if (known.count >= SETTLED_STEPS) this.#pace.observe(Math.min(ms / known.ms, MOST_SURPRISE * this.#pace.factor));
+    const pacedMs = blend(known, ms / this.#pace.factor, step - known.step);
+    this.#seen.set(bucket, { ms: pacedMs, count: known.count + 1, step });
     this.#curve = undefined;
   }
 
@@ -66,21 +65,8 @@ export class StepCost {
   /** In milliseconds; undefined while too few steps were seen. More rows never cost less. */
   estimate(rowCount: number): number | undefined {
     const curve = (this.#curve ??= this.#makeCurve());
-    const rows = rowsOf(bucketOf(rowCount));
-    const next = curve.findIndex((point) => point.rowCount >= rows);
-    const above = curve[next];
-    if (above?.rowCount === rows) return above.ms;
-    const below = next < 0 ? curve.at(-1) : curve[next - 1];
-    if (below === undefined) return above?.ms;
-    if (above === undefined) return this.#extrapolate(below, rows);
-    return below.ms + ((rows - below.rowCount) / (above.rowCount - below.rowCount)) * (above.ms - below.ms);
-  }
-
-  /** Beyond what was seen rows cost what they did on the whole: hoping for less would try every size there is. */
-  #extrapolate(last: Point, rowCount: number): number {
-    const rowMs = this.rowMs ?? this.#rowMs();
-    if (rowMs === undefined) return last.ms * (1 + HOPED_GROWTH * Math.log2(rowCount / last.rowCount));
-    return last.ms + rowMs * (rowCount - last.rowCount);
+    const ms = interpolate(curve, rowsOf(bucketOf(rowCount)));
+    return ms === undefined ? undefined : ms * this.#pace.factor;
   }
 
   #makeCurve(): Point[] {
@@ -95,10 +81,28 @@ export class StepCost {
 }
 
 /** Very slow steps are doubted, very fast ones are not: nothing makes a step faster than it is. */
-function blend(known: Seen, ms: number): number {
+function blend(known: Seen, ms: number, age: number): number {
   if (known.count < FIRST_STEPS) return Math.min(known.ms, ms);
   if (ms * MOST_SURPRISE < known.ms) return ms;
-  return known.ms + RATE * (Math.min(ms, known.ms * MOST_SURPRISE) - known.ms);
+  const rate = known.count < SETTLED_STEPS ? 1 / known.count : Math.max(LEAST_RATE, 1 - Math.exp(-age / MEMORY));
+  return known.ms + rate * (Math.min(ms, known.ms * MOST_SURPRISE) - known.ms);
+}
+
+function interpolate(curve: readonly Point[], rowCount: number): number | undefined {
+  const next = curve.findIndex((point) => point.rowCount >= rowCount);
+  const above = curve[next];
+  if (above?.rowCount === rowCount) return above.ms;
+  const below = next < 0 ? curve.at(-1) : curve[next - 1];
+  if (below === undefined) return above?.ms;
+  if (above === undefined) return extrapolate(curve[0]!, below, rowCount);
+  return below.ms + ((rowCount - below.rowCount) / (above.rowCount - below.rowCount)) * (above.ms - below.ms);
+}
+
+/** Beyond what was seen rows cost what they did on the whole: hoping for less would try every size there is. */
+function extrapolate(first: Point, last: Point, rowCount: number): number {
+  if (first === last) return last.ms * (1 + HOPED_GROWTH * Math.log2(rowCount / last.rowCount));
+  const rowMs = (last.ms - first.ms) / (last.rowCount - first.rowCount);
+  return last.ms + rowMs * (rowCount - last.rowCount);
 }
 
 function bucketOf(rowCount: number): number {
@@ -106,6 +110,10 @@ function bucketOf(rowCount: number): number {
   return EXACT_ROWS + Math.round(8 * Math.log2(rowCount / EXACT_ROWS));
 }
 
+/** Not always whole. */
 function rowsOf(bucket: number): number {
-  return bucket <= EXACT_ROWS ? bucket : EXACT_ROWS * 2 ** ((bucket - EXACT_ROWS) / 8);
+  return (ROWS_OF[bucket] ??= bucket <= EXACT_ROWS ? bucket : EXACT_ROWS * 2 ** ((bucket - EXACT_ROWS) / 8));
 }
+
+/** By bucket: asked for many times a step. */
+const ROWS_OF: number[] = [];

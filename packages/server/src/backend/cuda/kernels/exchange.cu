@@ -46,11 +46,11 @@ __device__ inline Offset placeOf(int sender, unsigned exchange) {
 
 // Gives this thread's numbers to all other cards, and returns when theirs are there. Every block has the block of its number on the other
 // cards to wait for, and counts its exchanges as that one does. Even and odd exchanges have memory of their own: whoever
-// has seen the next flag of a card knows that it has read the numbers before.
+// has seen the next flag of a card knows that it has read the numbers before. Raising a flag publishes what all threads of the block
+// sent before they met: a fence of each thread would wait as long again.
 __device__ inline void exchangeWith(const Cards& cards, unsigned exchange, float4 own) {
   const Offset place = placeOf(cards.card, exchange);
   for (int k = 1; k < cards.count; k++) cards.mailboxes[(cards.card + k) % cards.count].numbers[place] = own;
-  __threadfence_system();
   __syncthreads();
   const int other = threadIdx.x;
   if (other < cards.count && other != cards.card) {

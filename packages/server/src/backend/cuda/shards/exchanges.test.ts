@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { describe, it } from 'node:test';
+import { after, describe, it } from 'node:test';
 import { liveHandles } from '../../../base/handles.ts';
 import type { Pointer } from '../../../native/ffi.ts';
 import { Owned } from '../../../base/owned.ts';
@@ -46,17 +46,20 @@ const WAYS = {
   },
 } as const satisfies Record<string, { indices: readonly number[]; open: (cards: readonly MeetingCard[]) => Way }>;
 
+/** Kernels are compiled once. */
+const kernelFolder = mkdtempSync(join(tmpdir(), 'lorax-peers-'));
+after(() => rmSync(kernelFolder, { recursive: true }));
+
 class Cards {
   readonly members: readonly MeetingCard[];
   readonly way: Way;
   readonly #owned = new Owned();
-  readonly #folder = mkdtempSync(join(tmpdir(), 'lorax-peers-'));
 
   constructor({ indices, open }: (typeof WAYS)[keyof typeof WAYS]) {
     const libraries = guardLibraries(loadCudaLibraries());
     const found = listDevices(libraries.driver);
     const devices = [...new Set<number>(indices)].map((index) => {
-      return this.#owned.add(new CudaDevice(libraries, found[index]!, this.#folder));
+      return this.#owned.add(new CudaDevice(libraries, found[index]!, kernelFolder));
     });
     this.members = indices.map((index) => {
       const device = devices[index]!;
@@ -96,7 +99,6 @@ class Cards {
 
   dispose(): void {
     this.#owned.dispose();
-    rmSync(this.#folder, { recursive: true });
   }
 }
 
