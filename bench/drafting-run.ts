@@ -2,8 +2,7 @@
 
 import { GREEDY, type SamplingParams } from '#server/engine/sampling/params.ts';
 import type { GenerationRequest, Generator } from '#server/scheduler/request.ts';
-import type { BenchEngine } from './bench-engine.ts';
-import type { DraftMode } from './drafting-modes.ts';
+import { DRAFT_MODES, type DraftEngines, type DraftMode } from './drafting-modes.ts';
 import { HELD_OUT_PROMPTS } from './held-out-prompts.ts';
 import type { RecordedStep } from './step-recorder.ts';
 
@@ -29,10 +28,11 @@ const TEMPERATURE = 0.8;
 
 /** All ways of drafting get the same prompts and seeds in one round, and others in the next. */
 export async function runDrafted(
-  { engine, recorder }: BenchEngine,
+  engines: DraftEngines,
   run: Pick<DraftRun, 'mode' | 'load' | 'round'>,
 ): Promise<DraftRun> {
-  const { load, round } = run;
+  const { mode, load, round } = run;
+  const { engine, recorder } = engines[DRAFT_MODES[mode].engine];
   recorder.begin(engine.backend.description.threads);
   const begun = performance.now();
   const streams = Array.from({ length: load.streamCount }, (_, i) => round * load.streamCount + i);
@@ -55,7 +55,7 @@ function draftedRequest(stream: number, { mode, load }: Pick<DraftRun, 'mode' | 
     truncate: undefined,
     promptLogprobs: false,
     alternatives: 0,
-    ...(mode === 'heads' && { speculation: { mode: 'medusa', tokens: undefined } }),
+    speculation: { mode: DRAFT_MODES[mode].speculation, tokens: undefined },
   };
 }
 

@@ -2,9 +2,9 @@
 
 import { isDeepStrictEqual } from 'node:util';
 import { present } from '#server/base/assert.ts';
-import type { DraftMode } from './drafting-modes.ts';
+import { DRAFT_MODES, type DraftMode } from './drafting-modes.ts';
 import type { DraftLoad, DraftRun } from './drafting-run.ts';
-import { nearFastest, spread, sum, type Spread } from './statistics.ts';
+import { estimateMedian, sum, type MedianEstimate } from './statistics.ts';
 import type { RecordedStep } from './step-recorder.ts';
 
 export interface DraftingSummary {
@@ -12,9 +12,7 @@ export interface DraftingSummary {
   readonly load: DraftLoad;
   readonly tokensPerSecond: number;
   /** Tokens per second over those without drafts, round by round. */
-  readonly speed: Spread;
-  /** The same by processor time, once streams generate. */
-  readonly quietSpeed: number;
+  readonly speed: MedianEstimate;
   /** That a stream gains in a step, prompts aside. */
   readonly tokensPerStep: number;
   readonly rowsPerStep: number;
@@ -39,39 +37,14 @@ export function summariseDrafting(mode: DraftMode, load: DraftLoad, all: readonl
   return {
     ...{ mode, load },
     tokensPerSecond: (1000 * sum(runs.map(tokenCount))) / sum(runs.map(({ wallMs }) => wallMs)),
-    speed: spread(pairs.map(({ run, off }) => off.wallMs / run.wallMs)),
-    quietSpeed: quietSpeed(runs) / quietSpeed(pairs.map(({ off }) => off)),
+    speed: estimateMedian(pairs.map(({ run, off }) => off.wallMs / run.wallMs)),
     ...splitSteps(runs),
     differingCount: sum(pairs.map(({ run, off }) => differingCount(run, off))),
   };
 }
 
-export function isNotSlower({ quietSpeed: speed }: DraftingSummary): boolean {
-  return speed >= LEAST_SPEED;
-}
-
-/** Tokens per millisecond. */
-function quietSpeed(runs: readonly DraftRun[]): number {
-  const steps = decodeSteps(runs);
-  return tokensOf(steps) / quietMs(steps);
-}
-
-/**
- * What steps would have taken on a machine without other work: the processor time of each as that of one of the fastest of
- * its kind, which is of as many rows and sequences, with or without heads.
- */
-export function quietMs(steps: readonly RecordedStep[]): number {
-  const kinds = new Map<string, number[]>();
-  for (const step of steps) {
-    const kind = [sizeClass(step.rowCount), sizeClass(step.sequenceCount), step.headMs > 0].join();
-    kinds.set(kind, [...(kinds.get(kind) ?? []), step.cpuMs]);
-  }
-  return sum([...kinds.values()].map((samples) => samples.length * nearFastest(samples)));
-}
-
-/** Exact for small numbers, eight to each doubling beyond. */
-function sizeClass(count: number): number {
-  return Math.round(8 * Math.log2(count));
+export function isNotSlower({ speed: { median } }: DraftingSummary): boolean {
+  return median >= LEAST_SPEED;
 }
 
 function decodeSteps(runs: readonly DraftRun[]): RecordedStep[] {
@@ -107,8 +80,9 @@ function tokenCount({ answers }: DraftRun): number {
   return sum(answers.map(({ length }) => length));
 }
 
-function withoutDrafts({ round }: DraftRun, runs: readonly DraftRun[]): DraftRun {
-  const off = runs.find((run) => run.mode === 'off' && run.round === round);
+function withoutDrafts({ round, mode }: DraftRun, runs: readonly DraftRun[]): DraftRun {
+  const { comparedWith } = DRAFT_MODES[mode];
+  const off = runs.find((run) => run.mode === comparedWith && run.round === round);
   return present(off, `round ${round} without drafts`);
 }
 

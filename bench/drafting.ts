@@ -1,13 +1,14 @@
 /** Drafting against none, by number of streams: every way of it answers the same requests in turn. */
 
-import { openModes, DRAFT_MODES, type DraftMode } from './drafting-modes.ts';
+import { openDraftEngines, DRAFT_MODES, isBare, type DraftEngines, type DraftMode } from './drafting-modes.ts';
 import { runDrafted, type DraftLoad, type DraftRun } from './drafting-run.ts';
 import { isNotSlower, summariseDrafting, type DraftingSummary } from './drafting-summary.ts';
-import type { BenchEngine } from './bench-engine.ts';
 import { describeMachine, loadAverage } from './machine.ts';
 import type { BenchOptions, DraftingSettings } from './options.ts';
-import { machineText, spreadText, table, type Reporter } from './report.ts';
-import { sum } from './statistics.ts';
+import { machineText, table, type Reporter } from './report.ts';
+import { sum, type MedianEstimate } from './statistics.ts';
+
+const MODES = Object.keys(DRAFT_MODES) as DraftMode[]; // its own keys
 
 /** Answers of each way at each load for one repetition, at least: one stream gives one a round. */
 const LEAST_ANSWERS = 8;
@@ -17,27 +18,23 @@ export async function compareDrafting(
   settings: DraftingSettings,
   reporter: Reporter,
 ): Promise<void> {
-  const modes = await openModes(options, settings);
+  const engines = await openDraftEngines(options, settings);
   try {
-    announce(options, modes, reporter);
+    announce(options, engines, reporter);
     const summaries: DraftingSummary[] = [];
     for (const load of loadsOf(options)) {
-      const found = await compareAt(load, modes, options.repeat);
+      const found = await compareAt(load, engines, options.repeat);
       for (const summary of found) reporter.record('drafting', summary);
       summaries.push(...found);
     }
     report(summaries, reporter);
   } finally {
-    for (const { engine } of modes.values()) await engine.dispose();
+    for (const { engine } of Object.values(engines)) await engine.dispose();
   }
 }
 
-function announce(
-  { scenarios, repeat }: BenchOptions,
-  modes: ReadonlyMap<DraftMode, BenchEngine>,
-  reporter: Reporter,
-): void {
-  const machine = describeMachine(modes.get('off')!.engine.backend.description);
+function announce({ scenarios, repeat }: BenchOptions, { tree }: DraftEngines, reporter: Reporter): void {
+  const machine = describeMachine(tree.engine.backend.description);
   reporter.say(machineText(machine));
   reporter.say(`${scenarios.newTokens} new tokens, ${repeat} repetitions; load average ${loadAverage().toFixed(1)}\n`);
   reporter.record('machine', machine);
@@ -48,22 +45,18 @@ function loadsOf({ scenarios: { streamCounts, newTokens } }: BenchOptions): Draf
 }
 
 /** In turn and back again, so that a drift of the machine's speed cancels; the first round only teaches. */
-async function compareAt(
-  load: DraftLoad,
-  modes: ReadonlyMap<DraftMode, BenchEngine>,
-  repeat: number,
-): Promise<DraftingSummary[]> {
+async function compareAt(load: DraftLoad, engines: DraftEngines, repeat: number): Promise<DraftingSummary[]> {
   const rounds = repeat * Math.max(2, Math.ceil(LEAST_ANSWERS / load.streamCount));
   const runs: DraftRun[] = [];
   for (let round = -1; round < rounds; round++) {
-    for (const mode of round % 2 === 0 ? DRAFT_MODES : DRAFT_MODES.toReversed()) {
-      const run = await runDrafted(modes.get(mode)!, { mode, load, round: Math.max(0, round) });
+    for (const mode of round % 2 === 0 ? MODES : MODES.toReversed()) {
+      const run = await runDrafted(engines, { mode, load, round: Math.max(0, round) });
       if (round >= 0) runs.push(run);
     }
   }
-  const summaries = DRAFT_MODES.map((mode) => summariseDrafting(mode, load, runs));
+  const summaries = MODES.map((mode) => summariseDrafting(mode, load, runs));
   process.stderr.write(
-    `${summaries.map((summary) => `${nameOf(summary)}: ${spreadText(summary.speed)}, quiet ${summary.quietSpeed.toFixed(2)}`).join('; ')}\n`,
+    `${summaries.map((summary) => `${nameOf(summary)}: ${estimateText(summary.speed)}`).join('; ')}\n`,
   );
   return summaries;
 }
@@ -71,7 +64,7 @@ async function compareAt(
 function report(summaries: readonly DraftingSummary[], reporter: Reporter): void {
   reporter.say(table([HEAD, ...summaries.map(summaryRow)]));
   reporter.say('');
-  const drafted = summaries.filter(({ mode }) => mode !== 'off' && mode !== 'again');
+  const drafted = summaries.filter(({ mode }) => !isBare(mode));
   for (const summary of drafted.filter((each) => !isNotSlower(each))) reporter.say(`slower  ${nameOf(summary)}`);
   const notSlower = drafted.filter(isNotSlower).length;
   reporter.say(`${notSlower} of ${drafted.length} at most 3 % slower than without drafts`);
@@ -80,18 +73,17 @@ function report(summaries: readonly DraftingSummary[], reporter: Reporter): void
 }
 
 const HEAD = [
-  ...['load', 'tokens/s', 'to off', 'quiet', 'tokens/step', 'rows/step', 'steps drafted', 'accepted', 'of', 'heads'],
+  ...['load', 'tokens/s', 'to off', 'tokens/step', 'rows/step', 'steps drafted', 'accepted', 'of', 'heads'],
 ];
 
 function summaryRow(summary: DraftingSummary): string[] {
-  const isOff = summary.mode === 'off';
+  const isOff = isBare(summary.mode);
   const figure = (value: number, digits: number): string => (Number.isNaN(value) ? '-' : value.toFixed(digits));
   const percent = (share: number): string => `${(100 * share).toFixed(0)} %`;
   return [
     nameOf(summary),
     summary.tokensPerSecond.toFixed(0),
-    isOff ? '' : spreadText(summary.speed),
-    isOff ? '' : summary.quietSpeed.toFixed(2),
+    isOff && summary.mode !== 'again' ? '' : estimateText(summary.speed),
     figure(summary.tokensPerStep, 2),
     figure(summary.rowsPerStep, 1),
     isOff ? '' : percent(summary.draftedShare),
@@ -103,4 +95,8 @@ function summaryRow(summary: DraftingSummary): string[] {
 
 function nameOf({ load: { streamCount, sampled }, mode }: DraftingSummary): string {
   return `${streamCount} ${streamCount === 1 ? 'stream' : 'streams'}, ${sampled ? 'sampled' : 'greedy'}, ${mode}`;
+}
+
+function estimateText({ median, low, high }: MedianEstimate): string {
+  return `${median.toFixed(2)} (${low.toFixed(2)}-${high.toFixed(2)})`;
 }

@@ -25,6 +25,19 @@ export function sum(samples: readonly number[]): number {
   return samples.reduce((total, sample) => total + sample, 0);
 }
 
+/** The median of samples, and between what that of many more would lie in 9 of 10 cases. */
+export interface MedianEstimate {
+  readonly median: number;
+  readonly low: number;
+  readonly high: number;
+}
+
+/** Half of the samples lie below the median give or take chance: by the normal approximation of the binomial distribution. */
+export function estimateMedian(samples: readonly number[]): MedianEstimate {
+  const around = Math.min(0.5, (0.5 * 1.645) / Math.sqrt(samples.length));
+  return { median: median(samples), low: quantile(samples, 0.5 - around), high: quantile(samples, 0.5 + around) };
+}
+
 /** A measured value that was taken several times. */
 export interface Spread {
   readonly median: number;

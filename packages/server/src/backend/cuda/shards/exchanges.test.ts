@@ -23,6 +23,9 @@ import { PeerExchange } from './peer-exchange.ts';
 /** What steps of 1, 32 and 128 rows add up, and sizes that leave blocks and threads without work, or give them several turns. */
 const COUNTS = [4, 4096, 131_072, 2052, 1_000_000, 4096, 12, 131_072];
 
+/** Beyond, several shards' kernels have no room on one card at once, where each waits for the others. */
+const MOST_ON_ONE_CARD = 131_072;
+
 /** Rows, and the width of each card's part, of logits and of less. */
 const GATHERS = [
   { rows: 32, widths: [16_000, 16_000, 16_003] },
@@ -142,11 +145,13 @@ describe('exchanges between shards', () => {
   for (const [name, way] of Object.entries(WAYS)) {
     it(`${name}, are whole on each, whatever was exchanged before`, { skip: whyNot(way.indices) }, async () => {
       const cards = new Cards(way);
+      const most = new Set<number>(way.indices).size === 1 ? MOST_ON_ONE_CARD : Infinity;
       try {
         for (const [i, count] of COUNTS.entries()) {
           const { rows, widths } = GATHERS[i % GATHERS.length]!;
           for (const isRecorded of [false, true]) {
-            await sumOver(cards, count, isRecorded);
+            if (count <= most) await sumOver(cards, count, isRecorded);
+            if (rows * widths[0] > most) continue;
             await gatherOver(cards, rows, widths.slice(0, way.indices.length), isRecorded);
           }
         }
