@@ -92,9 +92,9 @@ class UseTable {
     this.#view.setBigUint64(at, table, true);
     this.#view.setInt32(at + 8, entryCount, true);
     this.#view.setFloat32(at + 12, weight, true);
-    for (const [field, value] of [row, rowCount, 0, i === 0 ? 1 : 0].entries()) {
-      this.#view.setInt32(at + 16 + field * 4, value, true);
-    }
+    this.#view.setInt32(at + 16, row, true);
+    this.#view.setInt32(at + 20, rowCount, true);
+    this.#view.setInt32(at + 28, Number(i === 0), true);
   }
 
   /** The rows of use `index` have a further one. */

@@ -57,6 +57,10 @@ const FLOAT16_KERNELS: readonly ShareKernel[] = [
   { name: 'attend_float16_8', heads: 8, threads: 128 },
 ];
 
+/** Instead of the one for four heads, where there are at least so many blocks for each multiprocessor. */
+const MANY_BLOCKS = 3.5;
+const MANY: ShareKernel = { name: 'attend_float16_4_many', heads: 4, threads: 128 };
+
 const FLOAT32_KERNELS: readonly ShareKernel[] = [
   { name: 'attend_float32_1', heads: 1, threads: 256 },
   { name: 'attend_float32_4', heads: 4, threads: 128 },
@@ -93,11 +97,14 @@ export function attend(
   const { headCount, kvHeadCount, headDim, window } = shape;
   assert(headDim <= LARGEST_HEAD, `heads of ${headDim} fit the attention kernel`);
   const { types } = kv.shape;
-  const kernel = shareKernel(shape, types);
-  const blocksPerShare = kvHeadCount * Math.ceil(headCount / kvHeadCount / kernel.heads);
+  const { multiprocessorCount } = program.device.properties;
+  const usual = shareKernel(shape, types);
+  const blocksPerShare = kvHeadCount * Math.ceil(headCount / kvHeadCount / usual.heads);
+  const isMany = q.rows * blocksPerShare >= MANY_BLOCKS * multiprocessorCount;
+  const kernel = isMany && usual.name === 'attend_float16_4' ? MANY : usual;
   // Tiles round queries and weights to float16.
   const usesTiles = inputs.comesOnce && precision === 'medium' && tileKernel(headDim, types) !== undefined;
-  const enoughBlocks = program.device.properties.multiprocessorCount * BLOCKS_PER_MULTIPROCESSOR;
+  const enoughBlocks = multiprocessorCount * BLOCKS_PER_MULTIPROCESSOR;
   const tables = inputs.attention({ window, blocksPerShare, enoughBlocks, usesTiles });
   const y = newValue(program, q.width, inputs.rows);
   const rounding = new Rounding(program, elementsOf(y));

@@ -39,6 +39,7 @@ export const KERNEL_FILES = {
     attend_float16_1: 'ppiiipipipippppiiiff',
     attend_float16_2: 'ppiiipipipippppiiiff',
     attend_float16_4: 'ppiiipipipippppiiiff',
+    attend_float16_4_many: 'ppiiipipipippppiiiff',
     attend_float16_8: 'ppiiipipipippppiiiff',
     attend_float32_1: 'ppiiipipipippppiiiff',
     attend_float32_4: 'ppiiipipipippppiiiff',

@@ -36,33 +36,32 @@ export interface RowGroups {
 export function groupRows({ rows }: RowSet): RowGroups {
   const runs: RowGroup[] = [];
   const tiles: RowGroup[] = [];
-  let row = 0;
-  while (row < rows.length) {
+  for (let row = 0, end = 0; row < rows.length; row = end) {
     const adapters = rows[row]!;
-    const rowCount = countWhile(rows, row, (other) => other === adapters);
-    if (adapters.length > 0) {
-      if (rowCount >= FEWEST_TILED_ROWS && isTileable(adapters)) tiles.push(...cut(row, rowCount, adapters, TILE_ROWS));
-      else join(runs, { row, rowCount, adapters });
-    }
-    row += rowCount;
+    end = endOfRun(rows, row);
+    if (adapters.length === 0) continue;
+    const run = { row, rowCount: end - row, adapters };
+    if (run.rowCount >= FEWEST_TILED_ROWS && isTileable(adapters)) cut(tiles, run, TILE_ROWS);
+    else join(runs, run);
   }
   return { ...cutSmall(runs), tiles };
 }
 
 /** Rows share factors where that saves half the reads; else more of the device can read at once. Results are the same. */
 function cutSmall(runs: readonly RowGroup[]): Pick<RowGroups, 'mostRows' | 'small'> {
-  const cutRuns = (most: number): RowGroup[] => runs.flatMap((run) => cut(run.row, run.rowCount, run.adapters, most));
-  const shared = cutRuns(SHARED_ROWS);
   const rowCount = runs.reduce((sum, run) => sum + run.rowCount, 0);
-  return rowCount >= 2 * shared.length && shared.length > 0
-    ? { mostRows: SHARED_ROWS, small: shared }
-    : { mostRows: 1, small: cutRuns(1) };
+  const sharedCount = runs.reduce((sum, run) => sum + Math.ceil(run.rowCount / SHARED_ROWS), 0);
+  const mostRows = rowCount >= 2 * sharedCount && sharedCount > 0 ? SHARED_ROWS : 1;
+  const small: RowGroup[] = [];
+  for (const run of runs) cut(small, run, mostRows);
+  return { mostRows, small };
 }
 
-function countWhile<T>(items: readonly T[], first: number, holds: (item: T) => boolean): number {
-  let end = first;
-  while (end < items.length && holds(items[end]!)) end++;
-  return end - first;
+/** After the last neighbour of a row that shares its list. */
+function endOfRun(rows: RowSet['rows'], row: number): number {
+  let end = row + 1;
+  while (end < rows.length && rows[end] === rows[row]) end++;
+  return end;
 }
 
 /** The kernels for tiles know one adapter and one type of factors. */
@@ -89,8 +88,9 @@ function areSame(some: readonly WeightedSlot[], others: readonly WeightedSlot[])
   );
 }
 
-function cut(row: number, rowCount: number, adapters: readonly WeightedSlot[], most: number): RowGroup[] {
-  return Array.from({ length: Math.ceil(rowCount / most) }, (_, i) => {
-    return { row: row + i * most, rowCount: Math.min(most, rowCount - i * most), adapters };
-  });
+/** Into groups of so many rows at most. */
+function cut(groups: RowGroup[], { row, rowCount, adapters }: RowGroup, most: number): void {
+  for (let done = 0; done < rowCount; done += most) {
+    groups.push({ row: row + done, rowCount: Math.min(most, rowCount - done), adapters });
+  }
 }

@@ -47,7 +47,8 @@ export class StepInputs {
     this.#layout = layout;
     this.comesOnce = comesOnce;
     this.rows = currentRows(() => this.#layout.rows);
-    this.outputs = currentRows(() => this.#layout.outputs);
+    // One set where they are the same: what kernels read of a set's adapters goes up once.
+    this.outputs = this.isWholeOutput ? this.rows : currentRows(() => this.#layout.outputs);
     this.tokens = this.#input(({ tokens }) => tokens);
     this.positions = this.#input(({ positions }) => positions);
     this.cells = this.#input(({ cells }) => cells);

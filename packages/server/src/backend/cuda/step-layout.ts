@@ -26,27 +26,28 @@ const MOST_FOLLOWED = 65;
 
 export function layOutStep(segments: readonly StepSegment[]): StepLayout {
   const { rows } = rowsOf(segments);
+  const tokens = new Int32Array(rows.length);
+  const positions = new Int32Array(rows.length);
+  const cells = new Int32Array(rows.length);
   const outputRows: number[] = [];
   const firstOutputs: number[] = [];
-  let end = 0;
-  for (const { tokens, outputCount } of segments) {
-    end += tokens.length;
+  let row = 0;
+  for (const segment of segments) {
+    const { position, firstCell, outputCount } = segment;
+    const depths = rowDepths(segment);
     firstOutputs.push(outputRows.length);
-    for (let row = end - outputCount; row < end; row++) outputRows.push(row);
+    for (let i = 0; i < depths.length; i++, row++) {
+      tokens[row] = segment.tokens[i]!;
+      positions[row] = position + depths[i]!;
+      cells[row] = firstCell + position + i;
+      if (i >= depths.length - outputCount) outputRows.push(row);
+    }
   }
   // A step in which no row wants logits (inner chunks of prompts) still ends in one: there are no empty products.
-  if (outputRows.length === 0) outputRows.push(end - 1);
+  if (outputRows.length === 0) outputRows.push(row - 1);
   return {
-    segments,
-    rows: { rows },
-    tokens: Int32Array.from(segments.flatMap(({ tokens }) => tokens)),
-    positions: Int32Array.from(
-      segments.flatMap((segment) => rowDepths(segment).map((depth) => segment.position + depth)),
-    ),
-    cells: Int32Array.from(
-      segments.flatMap(({ tokens, firstCell, position }) => tokens.map((_, i) => firstCell + position + i)),
-    ),
-    outputs: { rows: outputRows.map((row) => rows[row]!) },
+    ...{ segments, rows: { rows }, tokens, positions, cells },
+    outputs: { rows: outputRows.map((output) => rows[output]!) },
     outputRows: Int32Array.from(outputRows),
     firstOutputs,
     mostListed: hasTrees(segments) ? rows.length * Math.min(rows.length, MOST_FOLLOWED) : 0,

@@ -355,6 +355,17 @@ extern "C" __global__ void __launch_bounds__(256, 2) attend_float16_4(
       headDim, scale, softCap);
 }
 
+// With fewer warps a block, for so many rows that blocks wait for room: each has less to add up at its end.
+extern "C" __global__ void __launch_bounds__(128, 4) attend_float16_4_many(
+    float* y, void* rounded, int roundedType, int isSplit, int rowCount, const float* q, int queryStride, const void* keys,
+    int keyType, const void* values, int valueType, const Share* shares, const int* list, float* partials,
+    unsigned* counters, int headCount, int kvHeadCount, int headDim, float scale, float softCap) {
+  const Output output = {y, rounded, roundedType, isSplit, static_cast<Offset>(rowCount) * headCount * headDim};
+  attendShare<Float32Eight, Float16Eight, Float16Eight, 4, 4, 4>(
+      output, q, queryStride, keys, keyType, values, valueType, shares, list, partials, counters, headCount, kvHeadCount,
+      headDim, scale, softCap);
+}
+
 extern "C" __global__ void __launch_bounds__(128, 2) attend_float16_8(
     float* y, void* rounded, int roundedType, int isSplit, int rowCount, const float* q, int queryStride, const void* keys,
     int keyType, const void* values, int valueType, const Share* shares, const int* list, float* partials,
