@@ -1,4 +1,4 @@
-/** Some streams that are answered together, drafted one way: what they said, what it took, and the steps it took. */
+/** Some streams that are answered together, drafted one way: what they said, and the steps it took. */
 
 import { GREEDY, type SamplingParams } from '#server/engine/sampling/params.ts';
 import type { GenerationRequest, Generator } from '#server/scheduler/request.ts';
@@ -20,7 +20,6 @@ export interface DraftRun {
   readonly round: number;
   /** Token ids by stream. */
   readonly answers: readonly (readonly number[])[];
-  readonly wallMs: number;
   readonly steps: readonly RecordedStep[];
 }
 
@@ -34,11 +33,9 @@ export async function runDrafted(
   const { mode, load, round } = run;
   const { engine, recorder } = engines[DRAFT_MODES[mode].engine];
   recorder.begin(engine.backend.description.threads);
-  const begun = performance.now();
   const streams = Array.from({ length: load.streamCount }, (_, i) => round * load.streamCount + i);
   const answers = await Promise.all(streams.map((stream) => answer(engine.generator, draftedRequest(stream, run))));
-  const wallMs = performance.now() - begun;
-  return { ...run, answers, wallMs, steps: recorder.steps };
+  return { ...run, answers, steps: recorder.steps };
 }
 
 function draftedRequest(stream: number, { mode, load }: Pick<DraftRun, 'mode' | 'load'>): GenerationRequest {

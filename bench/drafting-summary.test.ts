@@ -20,18 +20,18 @@ function drafted(cpuMs: number, acceptedCount: number): RecordedStep {
   return step(cpuMs, { rowCount: 5, drafts, headMs: 1 });
 }
 
-function run(mode: DraftMode, round: number, wallMs: number, steps: readonly RecordedStep[]): DraftRun {
+function run(mode: DraftMode, round: number, ...steps: readonly RecordedStep[]): DraftRun {
   const answers = [
     [1, 2, 3, 4],
     [5, 6, 7, 8],
   ];
-  return { mode, load, round, answers, wallMs, steps };
+  return { mode, load, round, answers, steps };
 }
 
 test('speeds compare runs of one round, so that a machine that slows down between rounds does not show', () => {
   const runs = [
-    ...[run('off, chain', 0, 300, [step(10)]), run('chain', 0, 200, [step(10)])],
-    ...[run('off, chain', 1, 600, [step(10)]), run('chain', 1, 400, [step(10)])],
+    ...[run('off, chain', 0, step(30)), run('chain', 0, step(20))],
+    ...[run('off, chain', 1, step(60)), run('chain', 1, step(40))],
   ];
   assert.deepEqual(summariseDrafting('chain', load, runs).speed, { median: 1.5, low: 1.5, high: 1.5 });
 });
@@ -39,8 +39,8 @@ test('speeds compare runs of one round, so that a machine that slows down betwee
 test('the more pairs there are, the closer is known where their median lies', () => {
   const speedOf = (count: number) => {
     const rounds = Array.from({ length: count }, (_, round) => [
-      run('off', round, 100 + (round % 21), [step(10)]),
-      run('tree', round, 100, [step(10)]),
+      run('off', round, step(100 + (round % 21))),
+      run('tree', round, step(100)),
     ]);
     return summariseDrafting('tree', load, rounds.flat()).speed;
   };
@@ -50,19 +50,26 @@ test('the more pairs there are, the closer is known where their median lies', ()
 });
 
 test('accepted tokens make steps worth more, and rows and heads make them cost more', () => {
-  const runs = [run('off', 0, 100, [step(10), step(10)]), run('tree', 0, 100, [drafted(16, 2), step(10)])];
+  const runs = [run('off', 0, step(10), step(10)), run('tree', 0, drafted(16, 2), step(10))];
   const summary = summariseDrafting('tree', load, runs);
   assert.equal(summary.tokensPerStep, 6 / 4);
   assert.equal(summary.rowsPerStep, 3.5);
   assert.equal(summary.draftedShare, 0.5);
   assert.deepEqual([summary.acceptedPerDraft, summary.tokensPerDraft], [2, 3]);
   assert.equal(summary.headShare, 1 / 26);
+  assert.ok(Math.abs(summary.speed.median - 6 / 26 / (4 / 20)) < 1e-9);
   assert.ok(isNotSlower(summary));
   assert.ok(!isNotSlower({ ...summary, speed: { median: 0.96, low: 0.9, high: 1 } }));
 });
 
+test('what is left when a stream has come to its end does not count', () => {
+  const alone = step(5, { sequenceCount: 1 });
+  const runs = [run('off', 0, step(10)), run('tree', 0, step(10), alone, alone)];
+  assert.equal(summariseDrafting('tree', load, runs).speed.median, 1);
+});
+
 test('answers that drafting changed are counted', () => {
-  const off = run('off', 0, 100, [step(10)]);
-  const other = { ...run('lookup', 0, 100, [step(10)]), answers: [off.answers[0]!, [5, 6, 7, 9]] };
+  const off = run('off', 0, step(10));
+  const other = { ...run('lookup', 0, step(10)), answers: [off.answers[0]!, [5, 6, 7, 9]] };
   assert.equal(summariseDrafting('lookup', load, [off, other]).differingCount, 1);
 });

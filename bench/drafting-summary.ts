@@ -10,8 +10,9 @@ import type { RecordedStep } from './step-recorder.ts';
 export interface DraftingSummary {
   readonly mode: DraftMode;
   readonly load: DraftLoad;
+  /** While all streams generate. */
   readonly tokensPerSecond: number;
-  /** Tokens per second over those without drafts, round by round. */
+  /** Over those without drafts, round by round. */
   readonly speed: MedianEstimate;
   /** That a stream gains in a step, prompts aside. */
   readonly tokensPerStep: number;
@@ -36,8 +37,8 @@ export function summariseDrafting(mode: DraftMode, load: DraftLoad, all: readonl
   const pairs = runs.map((run) => ({ run, off: withoutDrafts(run, atLoad) }));
   return {
     ...{ mode, load },
-    tokensPerSecond: (1000 * sum(runs.map(tokenCount))) / sum(runs.map(({ wallMs }) => wallMs)),
-    speed: estimateMedian(pairs.map(({ run, off }) => off.wallMs / run.wallMs)),
+    tokensPerSecond: 1000 * speedOf(runs),
+    speed: estimateMedian(pairs.map(({ run, off }) => speedOf([run]) / speedOf([off]))),
     ...splitSteps(runs),
     differingCount: sum(pairs.map(({ run, off }) => differingCount(run, off))),
   };
@@ -45,6 +46,17 @@ export function summariseDrafting(mode: DraftMode, load: DraftLoad, all: readonl
 
 export function isNotSlower({ speed: { median } }: DraftingSummary): boolean {
   return median >= LEAST_SPEED;
+}
+
+/**
+ * Tokens per millisecond of the steps in which all streams generate: streams that drafts have brought to their end give the
+ * machine to the others, as no load does that goes on.
+ */
+function speedOf(runs: readonly DraftRun[]): number {
+  const steps = runs.flatMap((run) =>
+    decodeSteps([run]).filter(({ sequenceCount }) => sequenceCount === run.load.streamCount),
+  );
+  return tokensOf(steps) / sum(steps.map(({ totalMs, loopMs }) => totalMs + loopMs));
 }
 
 function decodeSteps(runs: readonly DraftRun[]): RecordedStep[] {
@@ -74,10 +86,6 @@ function splitSteps(runs: readonly DraftRun[]): StepFigures {
     tokensPerDraft: sum(drafts.map(({ drafted }) => sum(drafted))) / drafts.length,
     headShare: sum(all.map(({ headMs }) => headMs)) / sum(all.map(({ totalMs }) => totalMs)),
   };
-}
-
-function tokenCount({ answers }: DraftRun): number {
-  return sum(answers.map(({ length }) => length));
 }
 
 function withoutDrafts({ round, mode }: DraftRun, runs: readonly DraftRun[]): DraftRun {
