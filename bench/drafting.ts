@@ -44,12 +44,12 @@ function loadsOf({ scenarios: { streamCounts, newTokens } }: BenchOptions): Draf
   return [false, true].flatMap((sampled) => streamCounts.map((streamCount) => ({ streamCount, sampled, newTokens })));
 }
 
-/** In turn and back again, so that a drift of the machine's speed cancels; the first round only teaches. */
+/** The first round only teaches. */
 async function compareAt(load: DraftLoad, engines: DraftEngines, repeat: number): Promise<DraftingSummary[]> {
   const rounds = repeat * Math.max(2, Math.ceil(LEAST_ANSWERS / load.streamCount));
   const runs: DraftRun[] = [];
   for (let round = -1; round < rounds; round++) {
-    for (const mode of round % 2 === 0 ? MODES : MODES.toReversed()) {
+    for (const mode of orderOf(round)) {
       const run = await runDrafted(engines, { mode, load, round: Math.max(0, round) });
       if (round >= 0) runs.push(run);
     }
@@ -59,6 +59,15 @@ async function compareAt(load: DraftLoad, engines: DraftEngines, repeat: number)
     `${summaries.map((summary) => `${nameOf(summary)}: ${estimateText(summary.speed)}`).join('; ')}\n`,
   );
   return summaries;
+}
+
+/**
+ * Every mode comes equally often at each place and after each other one, so that neither a drift of the machine's speed nor what
+ * the run before has left behind tells: a round takes each so many places further, and there are a prime number of them.
+ */
+function orderOf(round: number): DraftMode[] {
+  const stride = 1 + (Math.max(0, round) % (MODES.length - 1));
+  return MODES.map((_, i) => MODES[(Math.max(0, round) + i * stride) % MODES.length]!);
 }
 
 function report(summaries: readonly DraftingSummary[], reporter: Reporter): void {
