@@ -60,6 +60,16 @@ test('accepted tokens make steps worth more, and rows and heads make them cost m
   assert.ok(Math.abs(summary.speed.median - 6 / 26 / (4 / 20)) < 1e-9);
   assert.ok(isNotSlower(summary));
   assert.ok(!isNotSlower({ ...summary, speed: { median: 0.96, low: 0.9, high: 1 } }));
+  assert.ok(isNotSlower({ ...summary, speed: { median: 0.96, low: 0.9, high: 1 }, ownSpeed: 0.98 }));
+});
+
+test('drafts are held against the steps without any of the same runs', () => {
+  const bare = Array.from({ length: 100 }, () => step(11, { draftingMs: 1 }));
+  const drafts = Array.from({ length: 100 }, () => drafted(18, 1));
+  const { ownSpeed } = summariseDrafting('tree', load, [run('off', 0, step(10)), run('tree', 0, ...bare, ...drafts)]);
+  assert.ok(Math.abs(ownSpeed - (200 + 300) / (1100 + 1800) / (2 / 10)) < 1e-9);
+  const [few] = [summariseDrafting('tree', load, [run('off', 0, step(10)), run('tree', 0, step(10))])];
+  assert.ok(Number.isNaN(few.ownSpeed));
 });
 
 test('what is left when a stream has come to its end does not count', () => {

@@ -14,6 +14,8 @@ export interface DraftingSummary {
   readonly tokensPerSecond: number;
   /** Over those without drafts, round by round. */
   readonly speed: MedianEstimate;
+  /** The same over the steps without drafts of the runs themselves, the time to decide for none not counted; NaN where they are few. */
+  readonly ownSpeed: number;
   /** That a stream gains in a step, prompts aside. */
   readonly tokensPerStep: number;
   readonly rowsPerStep: number;
@@ -31,6 +33,9 @@ export interface DraftingSummary {
 /** What no load may lose by drafting. */
 const LEAST_SPEED = 0.97;
 
+/** That one knows their mean to about a percent. */
+const LEAST_BARE_STEPS = 100;
+
 export function summariseDrafting(mode: DraftMode, load: DraftLoad, all: readonly DraftRun[]): DraftingSummary {
   const atLoad = all.filter((run) => run.load === load);
   const runs = atLoad.filter((run) => run.mode === mode);
@@ -39,13 +44,15 @@ export function summariseDrafting(mode: DraftMode, load: DraftLoad, all: readonl
     ...{ mode, load },
     tokensPerSecond: 1000 * speedOf(runs),
     speed: estimateMedian(pairs.map(({ run, off }) => speedOf([run]) / speedOf([off]))),
+    ownSpeed: ownSpeed(runs),
     ...splitSteps(runs),
     differingCount: sum(pairs.map(({ run, off }) => differingCount(run, off))),
   };
 }
 
-export function isNotSlower({ speed: { median } }: DraftingSummary): boolean {
-  return median >= LEAST_SPEED;
+/** By its own steps without drafts where there are enough: they tell it closer than runs that follow each other. */
+export function isNotSlower({ speed: { median }, ownSpeed: own }: DraftingSummary): boolean {
+  return (Number.isNaN(own) ? median : own) >= LEAST_SPEED;
 }
 
 /**
@@ -53,10 +60,26 @@ export function isNotSlower({ speed: { median } }: DraftingSummary): boolean {
  * machine to the others, as no load does that goes on.
  */
 function speedOf(runs: readonly DraftRun[]): number {
-  const steps = runs.flatMap((run) =>
+  const steps = fullSteps(runs);
+  return tokensOf(steps) / sum(steps.map(msOf));
+}
+
+/** Steps with drafts and without follow each other so closely that the machine is as fast for the ones as for the others. */
+function ownSpeed(runs: readonly DraftRun[]): number {
+  const bare = fullSteps(runs).filter(({ drafts, headMs }) => drafts.length === 0 && headMs === 0);
+  if (bare.length < LEAST_BARE_STEPS) return NaN;
+  const bareMs = sum(bare.map((step) => msOf(step) - step.draftingMs));
+  return speedOf(runs) / (tokensOf(bare) / bareMs);
+}
+
+function fullSteps(runs: readonly DraftRun[]): RecordedStep[] {
+  return runs.flatMap((run) =>
     decodeSteps([run]).filter(({ sequenceCount }) => sequenceCount === run.load.streamCount),
   );
-  return tokensOf(steps) / sum(steps.map(({ totalMs, loopMs }) => totalMs + loopMs));
+}
+
+function msOf({ totalMs, loopMs }: RecordedStep): number {
+  return totalMs + loopMs;
 }
 
 function decodeSteps(runs: readonly DraftRun[]): RecordedStep[] {

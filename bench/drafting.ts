@@ -49,14 +49,14 @@ async function compareAt(load: DraftLoad, engines: DraftEngines, repeat: number)
   const rounds = repeat * Math.max(2, Math.ceil(LEAST_ANSWERS / load.streamCount));
   const runs: DraftRun[] = [];
   for (let round = -1; round < rounds; round++) {
-    for (const mode of orderOf(round)) {
+    for (const mode of orderOf(Math.max(0, round))) {
       const run = await runDrafted(engines, { mode, load, round: Math.max(0, round) });
       if (round >= 0) runs.push(run);
     }
   }
   const summaries = MODES.map((mode) => summariseDrafting(mode, load, runs));
   process.stderr.write(
-    `${summaries.map((summary) => `${nameOf(summary)}: ${estimateText(summary.speed)}`).join('; ')}\n`,
+    `${summaries.map((summary) => `${nameOf(summary)}: ${estimateText(summary.speed)}, own ${summary.ownSpeed.toFixed(3)}`).join('; ')}\n`,
   );
   return summaries;
 }
@@ -66,8 +66,8 @@ async function compareAt(load: DraftLoad, engines: DraftEngines, repeat: number)
  * the run before has left behind tells: a round takes each so many places further, and there are a prime number of them.
  */
 function orderOf(round: number): DraftMode[] {
-  const stride = 1 + (Math.max(0, round) % (MODES.length - 1));
-  return MODES.map((_, i) => MODES[(Math.max(0, round) + i * stride) % MODES.length]!);
+  const stride = 1 + (round % (MODES.length - 1));
+  return MODES.map((_, i) => MODES[(round + i * stride) % MODES.length]!);
 }
 
 function report(summaries: readonly DraftingSummary[], reporter: Reporter): void {
@@ -82,7 +82,7 @@ function report(summaries: readonly DraftingSummary[], reporter: Reporter): void
 }
 
 const HEAD = [
-  ...['load', 'tokens/s', 'to off', 'tokens/step', 'rows/step', 'steps drafted', 'accepted', 'of', 'heads'],
+  ...['load', 'tokens/s', 'to off', 'to own', 'tokens/step', 'rows/step', 'steps drafted', 'accepted', 'of', 'heads'],
 ];
 
 function summaryRow(summary: DraftingSummary): string[] {
@@ -93,6 +93,7 @@ function summaryRow(summary: DraftingSummary): string[] {
     nameOf(summary),
     summary.tokensPerSecond.toFixed(0),
     isOff && summary.mode !== 'again' ? '' : estimateText(summary.speed),
+    figure(summary.ownSpeed, 3),
     figure(summary.tokensPerStep, 2),
     figure(summary.rowsPerStep, 1),
     isOff ? '' : percent(summary.draftedShare),

@@ -37,7 +37,7 @@ export interface StepReport extends Omit<StepResult, 'advances'> {
   readonly sequenceCount: number;
   readonly totalMs: number;
   readonly emissionMs: number;
-  /** Learning from the step and running draft heads. */
+  /** Deciding what to draft, learning from the step and running draft heads. */
   readonly draftingMs: number;
 }
 
@@ -164,6 +164,7 @@ export class Scheduler {
     const decodingCount = shares.filter(({ sequence }) => !sequence.isPrefilling).length;
     const promptRows = countPromptRows(shares);
     drafting.propose(proposing, { rowCount: decodingCount, tokenCount: decodingCount }, promptRows);
+    const proposed = performance.now();
     const keepHidden = [...drafters.values()].some(({ heads }) => heads !== undefined);
     const { advances, ...result } = await runner.step(shares, { keepHidden });
     const stepped = performance.now();
@@ -175,7 +176,7 @@ export class Scheduler {
     return {
       ...{ ...result, sequenceCount: shares.length },
       emissionMs: emitted - stepped,
-      draftingMs: ended - emitted,
+      draftingMs: proposed - begun + ended - emitted,
       totalMs: ended - begun,
     };
   }
