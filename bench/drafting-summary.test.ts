@@ -66,8 +66,9 @@ test('accepted tokens make steps worth more, and rows and heads make them cost m
 test('drafts are held against the steps without any of the same runs', () => {
   const bare = Array.from({ length: 100 }, () => step(11, { draftingMs: 1 }));
   const drafts = Array.from({ length: 100 }, () => drafted(18, 1));
-  const { ownSpeed } = summariseDrafting('tree', load, [run('off', 0, step(10)), run('tree', 0, ...bare, ...drafts)]);
-  assert.ok(Math.abs(ownSpeed - (200 + 300) / (1100 + 1800) / (2 / 10)) < 1e-9);
+  const off = run('off', 0, ...Array.from({ length: 100 }, () => step(20, { draftingMs: 1 })));
+  const { ownSpeed } = summariseDrafting('tree', load, [off, run('tree', 0, ...bare, ...drafts)]);
+  assert.ok(Math.abs(ownSpeed - (200 + 300) / (1100 + 1800) / (2 / 10) / (19 / 20)) < 1e-9);
   const [few] = [summariseDrafting('tree', load, [run('off', 0, step(10)), run('tree', 0, step(10))])];
   assert.ok(Number.isNaN(few.ownSpeed));
 });

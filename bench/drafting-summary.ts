@@ -14,7 +14,10 @@ export interface DraftingSummary {
   readonly tokensPerSecond: number;
   /** Over those without drafts, round by round. */
   readonly speed: MedianEstimate;
-  /** The same over the steps without drafts of the runs themselves, the time to decide for none not counted; NaN where they are few. */
+  /**
+   * Tokens per second over those of the runs' own steps without drafts, less what it took to decide for none; beside the same of
+   * runs that never draft, where there is nothing to decide. NaN where such steps are few.
+   */
   readonly ownSpeed: number;
   /** That a stream gains in a step, prompts aside. */
   readonly tokensPerStep: number;
@@ -44,7 +47,7 @@ export function summariseDrafting(mode: DraftMode, load: DraftLoad, all: readonl
     ...{ mode, load },
     tokensPerSecond: 1000 * speedOf(runs),
     speed: estimateMedian(pairs.map(({ run, off }) => speedOf([run]) / speedOf([off]))),
-    ownSpeed: ownSpeed(runs),
+    ownSpeed: ownSpeed(runs) / ownSpeed(pairs.map(({ off }) => off)),
     ...splitSteps(runs),
     differingCount: sum(pairs.map(({ run, off }) => differingCount(run, off))),
   };
