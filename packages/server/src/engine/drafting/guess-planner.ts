@@ -3,6 +3,7 @@
  * what guesses are likely to be worth; never runs heads.
  */
 
+import type { Sequence } from '../sequence.ts';
 import { planDrafts, type DraftPlan, type StepSize } from './draft-planner.ts';
 import { roomOf, type DraftRoom } from './draft-room.ts';
 import type { DraftingCosts } from './drafting-costs.ts';
@@ -16,8 +17,10 @@ const LONGEST_PAUSE = 256;
 
 /** A sequence that could be drafted for, and what is known of its like. */
 export interface GuessPosition {
-  readonly drafter: SequenceDrafter;
-  readonly experience: Experience;
+  readonly drafter: Pick<SequenceDrafter, 'headPlaces' | 'guesses'> & {
+    readonly sequence: Pick<Sequence, 'draftRoom'>;
+  };
+  readonly experience: Pick<Experience, 'acceptance'>;
 }
 
 export interface PlannedGuesses {
