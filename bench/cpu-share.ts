@@ -19,16 +19,11 @@ export class CpuShare {
 
   /** Whether it had since the last call, or since it was made. */
   isUndisturbed(): boolean {
-    return this.take().isUndisturbed;
-  }
-
-  /** Since the last call, or since it was made; `cpuMs` of all threads of this process. */
-  take(): { readonly cpuMs: number; readonly isUndisturbed: boolean } {
     const cpuMs = processCpuMs() - this.#cpuMs;
     const wallMs = performance.now() - this.#wallMs;
     this.#cpuMs += cpuMs;
     this.#wallMs += wallMs;
-    return { cpuMs, isUndisturbed: cpuMs / (wallMs * this.#threads) >= UNDISTURBED_SHARE };
+    return cpuMs / (wallMs * this.#threads) >= UNDISTURBED_SHARE;
   }
 }
 

@@ -7,17 +7,17 @@ import type { RecordedStep } from './step-recorder.ts';
 
 const load = { streamCount: 2, sampled: false, newTokens: 4 };
 
-function step(cpuMs: number, change: Partial<RecordedStep> = {}): RecordedStep {
+function step(totalMs: number, change: Partial<RecordedStep> = {}): RecordedStep {
   return {
     ...{ method: 'decode', rowCount: 2, sequenceCount: 2, samplingMs: 0, emissionMs: 0, draftingMs: 0, loopMs: 0 },
-    ...{ times: { buildMs: 0, computeMs: cpuMs }, totalMs: cpuMs, isUndisturbed: true, cpuMs, drafts: [], headMs: 0 },
+    ...{ times: { buildMs: 0, computeMs: totalMs }, totalMs, isUndisturbed: true, drafts: [], headMs: 0 },
     ...change,
   };
 }
 
-function drafted(cpuMs: number, acceptedCount: number): RecordedStep {
+function drafted(totalMs: number, acceptedCount: number): RecordedStep {
   const drafts = [{ adapter: 'base', drafted: [1, 1, 1], acceptedCount }];
-  return step(cpuMs, { rowCount: 5, drafts, headMs: 1 });
+  return step(totalMs, { rowCount: 5, drafts, headMs: 1 });
 }
 
 function run(mode: DraftMode, round: number, ...steps: readonly RecordedStep[]): DraftRun {

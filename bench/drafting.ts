@@ -62,8 +62,8 @@ async function compareAt(load: DraftLoad, engines: DraftEngines, repeat: number)
 }
 
 /**
- * Every mode comes equally often at each place and after each other one, so that neither a drift of the machine's speed nor what
- * the run before has left behind tells: a round takes each so many places further, and there are a prime number of them.
+ * In the course of many rounds every mode comes as often at each place and after each other one, so that neither a drift of the machine's
+ * speed nor what the run before has left behind tells. Every stride reaches all modes because their number is a prime.
  */
 function orderOf(round: number): DraftMode[] {
   const stride = 1 + (round % (MODES.length - 1));

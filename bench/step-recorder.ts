@@ -11,8 +11,6 @@ import { CpuShare } from './cpu-share.ts';
 export interface RecordedStep extends StepReport {
   /** From the end of the step before to this one's beginning; 0 for the first of a recording. */
   readonly loopMs: number;
-  /** Processor time since the step before. */
-  readonly cpuMs: number;
   /** Nobody else used the cores meanwhile. */
   readonly isUndisturbed: boolean;
   readonly drafts: readonly VerifiedDraft[];
@@ -55,7 +53,7 @@ export class StepRecorder implements EngineObserver {
     const endedAt = performance.now();
     const loopMs = this.#previousEnd === undefined ? 0 : endedAt - step.totalMs - this.#previousEnd;
     const drafting = { drafts: this.#drafts, headMs: this.#headMs };
-    this.#steps.push({ ...step, ...drafting, loopMs, ...this.#cpu.take() });
+    this.#steps.push({ ...step, ...drafting, loopMs, isUndisturbed: this.#cpu.isUndisturbed() });
     this.#drafts = [];
     this.#headMs = 0;
     this.#previousEnd = endedAt;

@@ -14,7 +14,7 @@ function step(totalMs: number, change: Partial<RecordedStep> = {}): RecordedStep
   return {
     ...{ method: 'decode', rowCount: 2, sequenceCount: 2, samplingMs: 0.5, emissionMs: 0.5, draftingMs: 0, loopMs: 0 },
     ...{ times: { buildMs: 1, computeMs: totalMs - 2 }, totalMs, isUndisturbed: true },
-    ...{ drafts: [], headMs: 0, cpuMs: totalMs },
+    ...{ drafts: [], headMs: 0 },
     ...change,
   };
 }

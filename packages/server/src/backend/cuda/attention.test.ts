@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import type { AttentionShape } from '../backend.ts';
 import type { KvTypes } from '../kv.ts';
-import { shareKernel, tileGrid, tileKernel } from './attention.ts';
+import { shareKernel, tileGrid, tileKernel, variantFor } from './attention.ts';
 
 const HALVES: KvTypes = { key: 'float16', value: 'float16' };
 const EXACT_KEYS: KvTypes = { key: 'float32', value: 'float16' };
@@ -19,6 +19,14 @@ describe('the kernel for shares', () => {
       [1, 7].map((each) => shareKernel(shape(each, 1, 64), EXACT_KEYS).name),
       ['attend_float32_1', 'attend_float32_4'],
     );
+  });
+
+  it('has blocks of fewer warps where many wait for room, for as many heads', () => {
+    const four = shareKernel(shape(32, 8, 128), HALVES);
+    const names = [1, 56 * 8, 58 * 8].map((blockCount) => variantFor(four, blockCount / 132).name);
+    assert.deepEqual(names, ['attend_float16_4', 'attend_float16_4', 'attend_float16_4_many']);
+    const one = shareKernel(shape(8, 8, 128), HALVES);
+    assert.equal(variantFor(one, 100), one);
   });
 
   it('is one for any types and heads where no other is', () => {

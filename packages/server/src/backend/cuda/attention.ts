@@ -42,24 +42,28 @@ const CHUNK_BYTES = 16;
 /** Cells of two turns' keys and values, beside the queries of a tile. */
 const TILE_CELLS = 4 * 64;
 
-export interface ShareKernel {
+interface KernelVariant {
   readonly name: KernelName;
-  /** Query heads of one key head that a block looks at together. */
-  readonly heads: number;
   /** Of a block. */
   readonly threads: number;
 }
 
+export interface ShareKernel extends KernelVariant {
+  /** Query heads of one key head that a block looks at together. */
+  readonly heads: number;
+  /** Instead of it, where there are so many blocks that they wait for room. */
+  readonly many?: KernelVariant;
+}
+
+/** Blocks for each multiprocessor that are many. */
+const MANY_BLOCKS = 3.5;
+
 const FLOAT16_KERNELS: readonly ShareKernel[] = [
   { name: 'attend_float16_1', heads: 1, threads: 256 },
   { name: 'attend_float16_2', heads: 2, threads: 256 },
-  { name: 'attend_float16_4', heads: 4, threads: 256 },
+  { name: 'attend_float16_4', heads: 4, threads: 256, many: { name: 'attend_float16_4_many', threads: 128 } },
   { name: 'attend_float16_8', heads: 8, threads: 128 },
 ];
-
-/** Instead of the one for four heads, where there are at least so many blocks for each multiprocessor. */
-const MANY_BLOCKS = 3.5;
-const MANY: ShareKernel = { name: 'attend_float16_4_many', heads: 4, threads: 128 };
 
 const FLOAT32_KERNELS: readonly ShareKernel[] = [
   { name: 'attend_float32_1', heads: 1, threads: 256 },
@@ -97,14 +101,11 @@ export function attend(
   const { headCount, kvHeadCount, headDim, window } = shape;
   assert(headDim <= LARGEST_HEAD, `heads of ${headDim} fit the attention kernel`);
   const { types } = kv.shape;
-  const { multiprocessorCount } = program.device.properties;
-  const usual = shareKernel(shape, types);
-  const blocksPerShare = kvHeadCount * Math.ceil(headCount / kvHeadCount / usual.heads);
-  const isMany = q.rows * blocksPerShare >= MANY_BLOCKS * multiprocessorCount;
-  const kernel = isMany && usual.name === 'attend_float16_4' ? MANY : usual;
+  const kernel = shareKernel(shape, types);
+  const blocksPerShare = kvHeadCount * Math.ceil(headCount / kvHeadCount / kernel.heads);
   // Tiles round queries and weights to float16.
   const usesTiles = inputs.comesOnce && precision === 'medium' && tileKernel(headDim, types) !== undefined;
-  const enoughBlocks = multiprocessorCount * BLOCKS_PER_MULTIPROCESSOR;
+  const enoughBlocks = program.device.properties.multiprocessorCount * BLOCKS_PER_MULTIPROCESSOR;
   const tables = inputs.attention({ window, blocksPerShare, enoughBlocks, usesTiles });
   const y = newValue(program, q.width, inputs.rows);
   const rounding = new Rounding(program, elementsOf(y));
@@ -119,6 +120,11 @@ export function attend(
 export function shareKernel({ headCount, kvHeadCount, headDim }: AttentionShape, types: KvTypes): ShareKernel {
   const kernels = shareKernels(headDim, types);
   return kernels.find(({ heads }) => heads >= headCount / kvHeadCount) ?? kernels.at(-1)!;
+}
+
+/** What a kernel is launched as, where rows make so many blocks for each multiprocessor. */
+export function variantFor(kernel: ShareKernel, blocksEach: number): KernelVariant {
+  return (blocksEach >= MANY_BLOCKS ? kernel.many : undefined) ?? kernel;
 }
 
 function shareKernels(headDim: number, { key, value }: KvTypes): readonly ShareKernel[] {
@@ -147,10 +153,12 @@ function attendTiles(
 function attendShares(
   { program, kv: { keys, values }, shape, q, outputs }: LayerAttention,
   { shares, shareCount, list, counters, partCount }: AttentionTables,
-  { name, threads }: ShareKernel,
+  kernel: ShareKernel,
   blocksPerShare: number,
 ): number {
   const { headCount, kvHeadCount, headDim, scale, layer } = shape;
+  const { multiprocessorCount } = program.device.properties;
+  const { name, threads } = variantFor(kernel, (q.rows * blocksPerShare) / multiprocessorCount);
   const partials = program.claim(partCount * headCount * (headDim + PART_EXTRA) * FLOAT_BYTES);
   return program.launch(
     ...([name, { blocks: [shareCount * blocksPerShare], threads }] as const),
