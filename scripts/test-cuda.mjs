@@ -22,7 +22,12 @@ const tests = FOLDERS.flatMap((folder) =>
     .map((name) => join(at(folder), name))
     .filter((path) => USES_SETTING.test(readFileSync(path, 'utf8'))),
 );
-tests.push(at('backend/ggml/ggml-backend.test.js'), at('engine/sampling/device-draws.test.js'));
+const OTHERS = [
+  'backend/ggml/ggml-backend.test.js',
+  'backend/cuda/many-rows.test.js',
+  'engine/sampling/device-draws.test.js',
+];
+tests.push(...OTHERS.map(at));
 
 const { findDevice } = await import(new URL('serving/backend.js', DIST));
 try {
