@@ -16,7 +16,10 @@ interface DraftTensors {
   readonly logits: GgmlValue;
   /** Int32 `[rows]`. */
   readonly best: Pointer;
-  /** Softmax of the logits, `[vocab, rows]`. */
+  /**
+   * Softmax of the logits, `[vocab, rows]`. One number of each row is read; it takes a sum over the whole row, which ggml computes
+   * in no quicker way.
+   */
   readonly probabilities: Pointer;
 }
 
