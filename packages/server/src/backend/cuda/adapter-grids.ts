@@ -3,12 +3,11 @@
 import type { Grid } from './launch-configuration.ts';
 import { SHARED_ROWS } from './row-groups.ts';
 
-/** As the kernels of adapter-rows.cu and adapter-tiles.cu declare them: a thread has 8 numbers of the inner dimension, a warp 64 outputs. */
+/** As the kernels of adapter-rows.cu and adapter-tiles.cu declare them: a thread has 8 numbers of the inner dimension. */
+const ROW_SHRINK_THREADS = 256;
 const BLOCK_THREADS = 128;
-const BLOCK_INNER = 8 * BLOCK_THREADS;
-const RANKS_AT_ONCE = 8;
+const THREAD_INNER = 8;
 const TILE_RANKS = 64;
-const ROW_OUTPUTS = 256;
 const TILE_OUTPUTS = 512;
 const REPLACEMENT_WARPS = 8;
 const WARP = 32;
@@ -16,18 +15,20 @@ const WARP = 32;
 /** Of the inner dimension: each is a block's work, and all are added up again by those who read them. */
 const MOST_PARTS = 8;
 
-/** Of blocks for one row and projection: further ranks are done by the same blocks. */
-const MOST_RANK_BLOCKS = 8;
+/** That the shares of some rows' adapter divide among them: more, up to all that their threads load at once, where there are enough blocks. */
+const FEWEST_ROW_OUTPUTS = 256;
+const MOST_ROW_OUTPUTS = 1024;
 
 /** About what the largest device holds at once; beyond it blocks do more instead of being more. */
 const ENOUGH_BLOCKS = 800;
 const MOST_STEPS = 8;
 
-/** So many uses of so many rows each, at most. */
+/** So many uses of so many rows each, at most, or shares of uses. */
 interface Uses {
   readonly count: number;
   readonly rowsPerUse: number;
-  readonly rankCapacity: number;
+  /** Of each, in the slab of shrunk rows. */
+  readonly ranksPerUse: number;
 }
 
 /** The inner dimension in parts. */
@@ -36,9 +37,12 @@ export interface InnerParts {
   readonly length: number;
 }
 
-export function divideInner(inFeatures: number): InnerParts {
-  const length = Math.ceil(inFeatures / MOST_PARTS / BLOCK_INNER) * BLOCK_INNER;
-  return { count: Math.ceil(inFeatures / length), length };
+export function rowParts(inFeatures: number): InnerParts {
+  return divideInner(inFeatures, ROW_SHRINK_THREADS * THREAD_INNER);
+}
+
+export function tileParts(inFeatures: number): InnerParts {
+  return divideInner(inFeatures, BLOCK_THREADS * THREAD_INNER);
 }
 
 /** Blocks over the outputs of several projections, one after the other. */
@@ -47,30 +51,32 @@ export interface OutputGrid {
   readonly grid: Grid;
 }
 
-export function shrinkRowsGrid(parts: InnerParts, projectionCount: number, { count, rankCapacity }: Uses): Grid {
-  const rankBlocks = Math.min(MOST_RANK_BLOCKS, rankCapacity / RANKS_AT_ONCE);
-  return { blocks: [parts.count, count, projectionCount * rankBlocks], threads: BLOCK_THREADS };
+export function shrinkRowsGrid(parts: InnerParts, projectionCount: number, { count }: Uses): Grid {
+  return { blocks: [parts.count, count, projectionCount], threads: ROW_SHRINK_THREADS };
 }
 
-export function shrinkTilesGrid(parts: InnerParts, projectionCount: number, { count, rankCapacity }: Uses): Grid {
-  const rankBlocks = Math.ceil((projectionCount * rankCapacity) / TILE_RANKS);
+export function shrinkTilesGrid(parts: InnerParts, projectionCount: number, { count, ranksPerUse }: Uses): Grid {
+  const rankBlocks = Math.ceil((projectionCount * ranksPerUse) / TILE_RANKS);
   return { blocks: [parts.count, count, rankBlocks], threads: BLOCK_THREADS };
 }
 
+/** The shares of some rows' first adapter divide a block's outputs. */
 export function expandRowsGrid(widths: readonly number[], { count }: Uses): OutputGrid {
-  const blocks = countBlocks(widths, ROW_OUTPUTS) * count;
-  const steps = Math.min(MOST_STEPS, Math.ceil(blocks / ENOUGH_BLOCKS));
-  return outputGrid(widths, steps * ROW_OUTPUTS, count);
+  let outputs = FEWEST_ROW_OUTPUTS;
+  while (outputs < MOST_ROW_OUTPUTS && countBlocks(widths, outputs) * count > ENOUGH_BLOCKS) outputs *= 2;
+  return outputGrid(widths, outputs, count);
 }
 
 export function expandTilesGrid(widths: readonly number[], { count }: Uses): OutputGrid {
   return outputGrid(widths, TILE_OUTPUTS, count);
 }
 
-/** A warp for each output of each four rows. */
-export function replaceRowsGrid(widths: readonly number[], { count, rowsPerUse }: Uses): Grid {
-  const blocks = [countBlocks(widths, REPLACEMENT_WARPS), count, Math.ceil(rowsPerUse / SHARED_ROWS)] as const;
-  return { blocks, threads: REPLACEMENT_WARPS * WARP };
+/** A warp for an output of four rows at a time. */
+export function replaceRowsGrid(widths: readonly number[], { count, rowsPerUse }: Uses): OutputGrid {
+  const steps = Math.ceil((countBlocks(widths, REPLACEMENT_WARPS) * count) / ENOUGH_BLOCKS);
+  const outputsPerBlock = REPLACEMENT_WARPS * Math.min(MOST_STEPS, steps);
+  const blocks = [countBlocks(widths, outputsPerBlock), count, Math.ceil(rowsPerUse / SHARED_ROWS)] as const;
+  return { outputsPerBlock, grid: { blocks, threads: REPLACEMENT_WARPS * WARP } };
 }
 
 /** A thread for each output of each row. */
@@ -78,9 +84,14 @@ export function embedGrid(hiddenSize: number, { count, rowsPerUse }: Uses): Grid
   return { blocks: [Math.ceil(hiddenSize / BLOCK_THREADS), count, rowsPerUse], threads: BLOCK_THREADS };
 }
 
-/** Of the slab of shrunk rows, `[use, row of the use, projection, part, rank]`. */
+/** Of the slab of shrunk rows, `[use or share, row, projection, part, rank]`. */
 export function shrunkLength(parts: InnerParts, projectionCount: number, uses: Uses): number {
-  return uses.count * uses.rowsPerUse * projectionCount * parts.count * uses.rankCapacity;
+  return uses.count * uses.rowsPerUse * projectionCount * parts.count * uses.ranksPerUse;
+}
+
+function divideInner(inFeatures: number, blockInner: number): InnerParts {
+  const length = Math.ceil(inFeatures / MOST_PARTS / blockInner) * blockInner;
+  return { count: Math.ceil(inFeatures / length), length };
 }
 
 function outputGrid(widths: readonly number[], outputsPerBlock: number, useCount: number): OutputGrid {

@@ -116,15 +116,20 @@ describe('adapters’ products', () => {
   });
 
   it('take two launches for projections of one input', () => {
-    assert.deepEqual(kernelNames({ rows: [one, []] }, [attention]), ['embed_adapters', 'shrink_rows', 'expand_rows']);
+    assert.deepEqual(kernelNames({ rows: [one, []] }, [attention]), [
+      'embed_adapters',
+      'shrink_rows_1',
+      'expand_rows_1',
+    ]);
     const five = ['q', 'k', 'v', 'o', 'q'].map((path) => projection(path, 64));
-    const names = ['shrink_rows', 'shrink_rows', 'expand_rows', 'expand_rows'];
+    const names = ['shrink_rows_1', 'shrink_rows_1', 'expand_rows_1', 'expand_rows_1'];
     assert.deepEqual(kernelNames({ rows: [one, []] }, [five]).slice(1), names);
   });
 
   it('share factors between rows of one adapter, and put prompts on tensor cores', () => {
     const shared = { rows: [one, one, one, one] };
-    assert.deepEqual(kernelNames(shared, [attention]).slice(1), ['shrink_shared_rows', 'expand_shared_rows']);
+    assert.deepEqual(kernelNames(shared, [attention]).slice(1), ['shrink_rows_4', 'expand_rows_4']);
+    assert.deepEqual(kernelNames({ rows: [one, [], one] }, [attention]).slice(1), ['shrink_rows_2', 'expand_rows_2']);
     const prompt = { rows: Array.from({ length: 70 }, () => one) };
     assert.deepEqual(kernelNames(prompt, [attention]).slice(1), ['shrink_tiles', 'expand_tiles']);
   });
@@ -138,6 +143,6 @@ describe('adapters’ products', () => {
   it('leave out factors where adapters only replace', () => {
     const replacing = slotOf({ table: 3n, rank: 0, reach: places.reach(['head'], ['head']) });
     const names = kernelNames({ rows: [[{ slot: replacing, weight: 1 }]] }, [attention, [head]]);
-    assert.deepEqual(names, ['replace_rows', 'expand_rows']);
+    assert.deepEqual(names, ['replace_rows', 'expand_rows_1']);
   });
 });

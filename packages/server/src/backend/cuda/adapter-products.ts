@@ -8,19 +8,20 @@ import { NULL } from '../../native/ffi.ts';
 import type { EmbeddingTable, Projection } from '../backend.ts';
 import type { MatmulPrecision } from '../precision.ts';
 import {
-  divideInner,
   embedGrid,
   expandRowsGrid,
   expandTilesGrid,
   replaceRowsGrid,
+  rowParts,
   shrinkRowsGrid,
   shrinkTilesGrid,
   shrunkLength,
+  tileParts,
   type InnerParts,
 } from './adapter-grids.ts';
 import type { Reach } from './adapter-slot.ts';
 import type { Places } from './adapter-table.ts';
-import { byteLengthOf, packUses, shapeUses, USE_BYTES } from './adapter-uses.ts';
+import { byteLengthOf, packUses, SHARE_RANKS, shapeUses, USE_BYTES } from './adapter-uses.ts';
 import type { KernelName } from './kernels.ts';
 import type { LateArgument, Program } from './program.ts';
 import { TILE_ROWS } from './row-groups.ts';
@@ -34,19 +35,21 @@ const MOST_PROJECTIONS = 4;
 /** What it takes to write operations down. */
 type Notes = Pick<Program, 'claim' | 'input' | 'launch'>;
 
+/** By how many rows a use has at most. */
 const KERNELS = {
-  single: { shrink: 'shrink_rows', expand: 'expand_rows' },
-  shared: { shrink: 'shrink_shared_rows', expand: 'expand_shared_rows' },
-  tiles: { shrink: 'shrink_tiles', expand: 'expand_tiles' },
-} as const satisfies Record<string, { shrink: KernelName; expand: KernelName }>;
+  1: { shrink: 'shrink_rows_1', expand: 'expand_rows_1' },
+  2: { shrink: 'shrink_rows_2', expand: 'expand_rows_2' },
+  4: { shrink: 'shrink_rows_4', expand: 'expand_rows_4' },
+  [TILE_ROWS]: { shrink: 'shrink_tiles', expand: 'expand_tiles' },
+} as const satisfies Record<number, { shrink: KernelName; expand: KernelName }>;
 
-/** Uses that the same kernels take. */
+/** Uses that the same kernels take, tiles or shares. */
 interface UseSet {
-  readonly kind: keyof typeof KERNELS;
   readonly table: LateArgument;
   readonly count: number;
   readonly rowsPerUse: number;
-  readonly rankCapacity: number;
+  /** Of the shrunk rows; 0 where no adapter has factors. */
+  readonly ranksPerUse: number;
 }
 
 /** The adapters of a row set. */
@@ -68,6 +71,7 @@ interface Entrance {
 interface ShrunkSet {
   readonly set: UseSet;
   readonly entrances: readonly Entrance[];
+  readonly parts: InnerParts;
   /** `[use, row of the use, projection, part, rank]` float32. */
   readonly slab: Slab;
 }
@@ -76,7 +80,6 @@ interface ShrunkSet {
 export interface Shrunk {
   readonly x: CudaValue;
   readonly inFeatures: number;
-  readonly parts: InnerParts;
   readonly sets: readonly ShrunkSet[];
 }
 
@@ -96,26 +99,28 @@ export class AdapterProducts {
   shrink(x: CudaValue, projections: readonly Projection[]): Shrunk {
     const { reaches, sets } = this.#adaptersOf(x.rowSet);
     const { inFeatures } = projections[0]!;
-    const input = { x, inFeatures, parts: divideInner(inFeatures) };
+    const input = { x, inFeatures };
     const shrunk = groupsOf(this.#findEntrances(projections, reaches)).flatMap((entrances) =>
-      sets.map((set) => ({ set, entrances, slab: this.#shrinkSet(input, set, entrances) })),
+      sets.map((set) => this.#shrinkSet(input, set, entrances)),
     );
     return { ...input, sets: shrunk };
   }
 
   /** Changes the rows of `ys` that have adapters, from `x W^T` to what the adapters make of it: outputs of the same projections. */
-  expand({ x, inFeatures, parts, sets }: Shrunk, ys: readonly CudaValue[]): void {
+  expand({ x, inFeatures, sets }: Shrunk, ys: readonly CudaValue[]): void {
     const program = this.#program;
-    for (const { set, entrances, slab } of sets) {
+    for (const { set, entrances, parts, slab } of sets) {
       const widths = entrances.map(({ outFeatures }) => outFeatures);
       const targets = targetArguments(entrances, ys);
       if (entrances.some(({ isReplaced }) => isReplaced)) {
-        program.launch('replace_rows', replaceRowsGrid(widths, set), x, x.stride, set.table, inFeatures, ...targets);
+        const { grid, outputsPerBlock } = replaceRowsGrid(widths, set);
+        const numbers = [inFeatures, outputsPerBlock];
+        program.launch('replace_rows', grid, x, x.stride, set.table, ...numbers, ...targets);
       }
-      const { grid, outputsPerBlock } =
-        set.kind === 'tiles' ? expandTilesGrid(widths, set) : expandRowsGrid(widths, set);
-      const numbers = [parts.count, set.rankCapacity, entrances.length, outputsPerBlock];
-      program.launch(KERNELS[set.kind].expand, grid, slab, set.table, ...numbers, ...targets);
+      const { grid, outputsPerBlock } = isTiles(set) ? expandTilesGrid(widths, set) : expandRowsGrid(widths, set);
+      const ranks = isTiles(set) ? [set.ranksPerUse] : [];
+      const numbers = [parts.count, ...ranks, entrances.length, outputsPerBlock];
+      program.launch(kernelsFor(set).expand, grid, slab, set.table, ...numbers, ...targets);
     }
   }
 
@@ -137,17 +142,18 @@ export class AdapterProducts {
     });
   }
 
-  #shrinkSet({ x, inFeatures, parts }: Omit<Shrunk, 'sets'>, set: UseSet, entrances: readonly Entrance[]): Slab {
-    const { kind, table, rankCapacity } = set;
+  #shrinkSet({ x, inFeatures }: Omit<Shrunk, 'sets'>, set: UseSet, entrances: readonly Entrance[]): ShrunkSet {
     const count = entrances.length;
+    const parts = isTiles(set) ? tileParts(inFeatures) : rowParts(inFeatures);
     const slab = this.#program.claim(shrunkLength(parts, count, set) * FLOAT_BYTES);
-    if (rankCapacity === 0) return slab;
+    const shrunk = { set, entrances, parts, slab };
+    if (set.ranksPerUse === 0) return shrunk;
     const places = Array.from({ length: MOST_PROJECTIONS }, (_, i) => entrances[i]?.place ?? 0);
-    const grid = kind === 'tiles' ? shrinkTilesGrid(parts, count, set) : shrinkRowsGrid(parts, count, set);
-    const exactness = kind === 'tiles' ? [Number(this.#precision === 'high')] : [];
-    const numbers = [inFeatures, parts.length, rankCapacity, ...exactness, count, ...places];
-    this.#program.launch(KERNELS[kind].shrink, grid, slab, x, x.stride, table, ...numbers);
-    return slab;
+    const grid = isTiles(set) ? shrinkTilesGrid(parts, count, set) : shrinkRowsGrid(parts, count, set);
+    const ranks = isTiles(set) ? [set.ranksPerUse, Number(this.#precision === 'high'), count] : [];
+    const numbers = [inFeatures, parts.length, ...ranks, ...places];
+    this.#program.launch(kernelsFor(set).shrink, grid, slab, x, x.stride, set.table, ...numbers);
+    return shrunk;
   }
 
   #adaptersOf(rowSet: RowSet): Adapters {
@@ -159,17 +165,26 @@ export class AdapterProducts {
   /** The rows of the set may have other adapters in the next run of the program, of the same shape. */
   #readAdapters(rowSet: RowSet): Adapters {
     const shape = shapeUses(rowSet);
-    const { useCapacity, tileCapacity, rowsPerUse, rankCapacity, reaches } = shape;
+    const { shareCapacity, tileCapacity, rowsPerShare, hasShrunkShares, rankCapacity, reaches } = shape;
     const byteLength = byteLengthOf(shape);
     if (byteLength === 0) return { reaches: [], sets: [] };
     const slab = this.#program.input(byteLength, () => packUses(rowSet, shape));
-    const tiles = { slab, offset: useCapacity * USE_BYTES };
+    const tiles = { slab, offset: shareCapacity * USE_BYTES };
+    const ranksPerUse = hasShrunkShares ? SHARE_RANKS : 0;
     const sets: UseSet[] = [
-      { kind: rowsPerUse === 1 ? 'single' : 'shared', table: slab, count: useCapacity, rowsPerUse, rankCapacity },
-      { kind: 'tiles', table: tiles, count: tileCapacity, rowsPerUse: TILE_ROWS, rankCapacity },
+      { table: slab, count: shareCapacity, rowsPerUse: rowsPerShare, ranksPerUse },
+      { table: tiles, count: tileCapacity, rowsPerUse: TILE_ROWS, ranksPerUse: rankCapacity },
     ];
     return { reaches, sets: sets.filter(({ count }) => count > 0) };
   }
+}
+
+function isTiles({ rowsPerUse }: UseSet): boolean {
+  return rowsPerUse === TILE_ROWS;
+}
+
+function kernelsFor({ rowsPerUse }: UseSet): { readonly shrink: KernelName; readonly expand: KernelName } {
+  return KERNELS[rowsPerUse as keyof typeof KERNELS];
 }
 
 /** As many at a time as one launch takes. */

@@ -9,10 +9,12 @@ interface ReadUse {
   readonly table: bigint;
   readonly entryCount: number;
   readonly weight: number;
-  readonly row: number;
-  readonly rowCount: number;
+  /** As many as there are. */
+  readonly rows: readonly number[];
   readonly next: number;
   readonly isFirst: boolean;
+  readonly share: number;
+  readonly shareCount: number;
 }
 
 /** As the kernels declare it. */
@@ -21,8 +23,9 @@ function readUses(bytes: Uint8Array): ReadUse[] {
   return Array.from({ length: bytes.length / USE_BYTES }, (_, i) => {
     const int = (field: number): number => view.getInt32(i * USE_BYTES + field, true);
     const weight = view.getFloat32(i * USE_BYTES + 12, true);
-    const rows = { row: int(16), rowCount: int(20), next: int(24), isFirst: int(28) === 1 };
-    return { table: view.getBigUint64(i * USE_BYTES, true), entryCount: int(8), weight, ...rows };
+    const rows = Array.from({ length: int(32) }, (_unused, row) => (row < 4 ? int(16 + 4 * row) : int(16) + row));
+    const links = { next: int(36), isFirst: int(40) === 1, share: int(44), shareCount: int(48) };
+    return { table: view.getBigUint64(i * USE_BYTES, true), entryCount: int(8), weight, rows, ...links };
   });
 }
 
@@ -32,14 +35,14 @@ describe('the uses of adapters', () => {
       fc.property(anyRows, (rowSet) => {
         const shape = shapeUses(rowSet);
         const all = readUses(packUses(rowSet, shape));
-        assert.equal(all.length, shape.useCapacity + shape.tileCapacity);
-        const uses = all.slice(0, shape.useCapacity);
+        assert.equal(all.length, shape.shareCapacity + shape.tileCapacity);
+        const shares = all.slice(0, shape.shareCapacity);
         const found = rowSet.rows.map((): (readonly [bigint, number])[] => []);
         const visit = (use: ReadUse): void => {
-          for (let i = 0; i < use.rowCount; i++) found[use.row + i]!.push([use.table, use.weight]);
-          if (use.next !== 0) visit(uses[use.next]!);
+          for (const row of use.rows) found[row]!.push([use.table, use.weight]);
+          if (use.next !== 0) visit(shares[use.next]!);
         };
-        for (const use of all) if (use.isFirst) visit(use);
+        for (const use of all) if (use.isFirst && use.share === 0) visit(use);
         const given = rowSet.rows.map((adapters) =>
           adapters.map(({ slot, weight }) => [(slot as CudaAdapterSlot).table, weight] as const),
         );
@@ -48,13 +51,34 @@ describe('the uses of adapters', () => {
     );
   });
 
+  it('are shares of eight ranks that know their place', () => {
+    fc.assert(
+      fc.property(anyRows, (rowSet) => {
+        const shape = shapeUses(rowSet);
+        const shares = readUses(packUses(rowSet, shape)).slice(0, shape.shareCapacity);
+        const ranks = new Map(
+          rowSet.rows
+            .flat()
+            .map(({ slot }) => [(slot as CudaAdapterSlot).table, (slot as CudaAdapterSlot).largestRank]),
+        );
+        for (const [index, use] of shares.entries()) {
+          if (use.shareCount === 0) continue;
+          assert.equal(use.shareCount, Math.max(1, Math.ceil(ranks.get(use.table)! / 8)));
+          assert.deepEqual(use, { ...shares[index - use.share], share: use.share });
+        }
+      }),
+    );
+  });
+
   it('are filled up with ones that do nothing', () => {
     const adapters = [{ slot: slotOf({ table: 9n, rank: 20 }), weight: 0.5 }];
     const rowSet = { rows: [adapters, [], [...adapters], [], [...adapters]] };
     const shape = shapeUses(rowSet);
-    assert.deepEqual([shape.useCapacity, shape.tileCapacity, shape.rowsPerUse, shape.rankCapacity], [4, 0, 1, 32]);
+    assert.deepEqual([shape.shareCapacity, shape.tileCapacity, shape.rowsPerShare, shape.rankCapacity], [4, 0, 4, 0]);
     const [first, , , last] = readUses(packUses(rowSet, shape));
-    assert.deepEqual(first, { table: 9n, entryCount: 10, weight: 0.5, row: 0, rowCount: 1, next: 0, isFirst: true });
-    assert.deepEqual(last, { table: 0n, entryCount: 0, weight: 0, row: 0, rowCount: 0, next: 0, isFirst: false });
+    const links = { next: 0, isFirst: true, share: 0, shareCount: 3 };
+    assert.deepEqual(first, { table: 9n, entryCount: 10, weight: 0.5, rows: [0, 2, 4], ...links });
+    const nothing = { next: 0, isFirst: false, share: 0, shareCount: 0 };
+    assert.deepEqual(last, { table: 0n, entryCount: 0, weight: 0, rows: [], ...nothing });
   });
 });

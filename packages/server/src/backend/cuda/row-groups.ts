@@ -1,8 +1,9 @@
 /**
- * Neighbouring rows of a value that have the same adapters, in groups whose factors kernels read once. Pure.
- * Runs of many rows with one adapter become tiles for the tensor cores; all others few rows at a time.
+ * Rows of a value that have the same adapters, in groups whose factors kernels read once. Pure.
+ * Runs of many rows with one adapter become tiles for the tensor cores; all others few rows at a time, wherever they lie.
  */
 
+import type { AdapterSlot } from '../adapters.ts';
 import type { WeightedSlot } from '../step.ts';
 import type { CudaAdapterSlot } from './adapter-slot.ts';
 import type { RowSet } from './row-set.ts';
@@ -15,14 +16,14 @@ export const TILE_ROWS = 64;
 const FEWEST_TILED_ROWS = 32;
 
 export interface RowGroup {
-  readonly row: number;
-  readonly rowCount: number;
+  /** Neighbours, where the group is a tile. */
+  readonly rows: readonly number[];
   /** One at least. */
   readonly adapters: readonly WeightedSlot[];
 }
 
 export interface RowGroups {
-  /** Of the small groups, at most: 1 or 4. */
+  /** Of the small groups, at most: 1, 2 or 4. */
   readonly mostRows: number;
   readonly small: readonly RowGroup[];
   /** Of up to 64 rows, with a single adapter. */
@@ -34,26 +35,44 @@ export interface RowGroups {
  * must not depend on its neighbours.
  */
 export function groupRows({ rows }: RowSet): RowGroups {
-  const runs: RowGroup[] = [];
+  const equals = new EqualRows();
   const tiles: RowGroup[] = [];
   for (let row = 0, end = 0; row < rows.length; row = end) {
     const adapters = rows[row]!;
     end = endOfRun(rows, row);
     if (adapters.length === 0) continue;
-    const run = { row, rowCount: end - row, adapters };
-    if (run.rowCount >= FEWEST_TILED_ROWS && isTileable(adapters)) cut(tiles, run, TILE_ROWS);
-    else join(runs, run);
+    const run = Array.from({ length: end - row }, (_, i) => row + i);
+    if (run.length >= FEWEST_TILED_ROWS && isTileable(adapters)) cut(tiles, { rows: run, adapters }, TILE_ROWS);
+    else equals.add(run, adapters);
   }
-  return { ...cutSmall(runs), tiles };
+  return { ...cutSmall(equals.groups), tiles };
 }
 
-/** Rows share factors where that saves half the reads; else more of the device can read at once. Results are the same. */
-function cutSmall(runs: readonly RowGroup[]): Pick<RowGroups, 'mostRows' | 'small'> {
-  const rowCount = runs.reduce((sum, run) => sum + run.rowCount, 0);
-  const sharedCount = runs.reduce((sum, run) => sum + Math.ceil(run.rowCount / SHARED_ROWS), 0);
-  const mostRows = rowCount >= 2 * sharedCount && sharedCount > 0 ? SHARED_ROWS : 1;
+/** Rows by their adapters, in the order of their first. */
+class EqualRows {
+  readonly groups: { readonly rows: number[]; readonly adapters: readonly WeightedSlot[] }[] = [];
+  readonly #byFirst = new Map<AdapterSlot, typeof this.groups>();
+
+  add(rows: readonly number[], adapters: readonly WeightedSlot[]): void {
+    const { slot } = adapters[0]!;
+    const known = this.#byFirst.get(slot) ?? [];
+    let group = known.find((one) => areSame(one.adapters, adapters));
+    if (group === undefined) {
+      group = { rows: [], adapters };
+      this.groups.push(group);
+      this.#byFirst.set(slot, [...known, group]);
+    }
+    for (const row of rows) group.rows.push(row);
+  }
+}
+
+/** Rows share factors where that saves a third of the reads; else more of the device can read at once. Results are the same. */
+function cutSmall(groups: readonly RowGroup[]): Pick<RowGroups, 'mostRows' | 'small'> {
+  const countOf = (most: number): number => groups.reduce((sum, { rows }) => sum + Math.ceil(rows.length / most), 0);
+  let mostRows = 1;
+  while (mostRows < SHARED_ROWS && countOf(mostRows) >= 1.5 * countOf(2 * mostRows) && groups.length > 0) mostRows *= 2;
   const small: RowGroup[] = [];
-  for (const run of runs) cut(small, run, mostRows);
+  for (const group of groups) cut(small, group, mostRows);
   return { mostRows, small };
 }
 
@@ -70,17 +89,6 @@ function isTileable(adapters: readonly WeightedSlot[]): boolean {
   return adapters.length === 1 && factorDtype !== undefined;
 }
 
-/** To the run before it, where that has the same adapters: neither's results change. */
-function join(runs: RowGroup[], run: RowGroup): void {
-  const last = runs.at(-1);
-  const isNeighbour = last !== undefined && last.row + last.rowCount === run.row;
-  if (isNeighbour && areSame(last.adapters, run.adapters)) {
-    runs[runs.length - 1] = { ...last, rowCount: last.rowCount + run.rowCount };
-  } else {
-    runs.push(run);
-  }
-}
-
 function areSame(some: readonly WeightedSlot[], others: readonly WeightedSlot[]): boolean {
   return (
     some.length === others.length &&
@@ -89,8 +97,6 @@ function areSame(some: readonly WeightedSlot[], others: readonly WeightedSlot[])
 }
 
 /** Into groups of so many rows at most. */
-function cut(groups: RowGroup[], { row, rowCount, adapters }: RowGroup, most: number): void {
-  for (let done = 0; done < rowCount; done += most) {
-    groups.push({ row: row + done, rowCount: Math.min(most, rowCount - done), adapters });
-  }
+function cut(groups: RowGroup[], { rows, adapters }: RowGroup, most: number): void {
+  for (let done = 0; done < rows.length; done += most) groups.push({ rows: rows.slice(done, done + most), adapters });
 }

@@ -38,10 +38,10 @@ describe('usual sizes', () => {
 });
 
 describe('the shape of a step', () => {
-  it('is that of other adapters in other rows, up to the next usual rank', () => {
+  it('is that of other adapters in other rows, up to the next usual number of ranks', () => {
     const key = keyOf(16, undefined, 8, undefined);
     assert.equal(keyOf(undefined, 9, undefined, 5), key);
-    for (const ranks of [[16, 8, 8, undefined], [17, undefined, 8, undefined], Array(4).fill(undefined)]) {
+    for (const ranks of [[16, 16, 8, undefined], [25, undefined, 8, undefined], Array(4).fill(undefined)]) {
       assert.notEqual(keyOf(...ranks), key);
     }
   });

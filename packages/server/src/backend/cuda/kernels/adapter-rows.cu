@@ -1,15 +1,32 @@
-// Adapters' products with few neighbouring rows at a time, in float32 whatever the factors are: those of decode steps. Factors are
-// read as fast as memory gives them, and before the kernel waits for its input.
+// Adapters' products with few rows at a time, in float32 whatever the factors are: those of decode steps. Blocks are shared out by
+// the ranks that adapters have, and read their factors all at once, before the kernel waits for its input.
 #include "adapters.cuh"
 
-constexpr int BLOCK_WARPS = 4;
-constexpr int BLOCK_THREADS = 32 * BLOCK_WARPS;
+constexpr int SHRINK_WARPS = 8;
+constexpr int SHRINK_THREADS = 32 * SHRINK_WARPS;
+constexpr int EXPAND_WARPS = 4;
+constexpr int EXPAND_THREADS = 32 * EXPAND_WARPS;
 
-// Sums of eight numbers over a warp: that of number `lane / 4`.
-__device__ inline float sumEight(float (&values)[8]) {
+// Warps that a multiprocessor has registers for: with more of them, each would have too few.
+template <int ROWS>
+constexpr int RESIDENT_WARPS = ROWS == 1 ? 24 : ROWS == 2 ? 20 : 16;
+
+// Shrunk rows are `[share, row, projection, part, rank of the share]` float32, where the parts are those of the inner dimension.
+struct ShrunkShape {
+  int rowCount, projectionCount, partCount;
+};
+
+__device__ inline Offset shrunkOffset(const ShrunkShape& shape, int share, int row, int projection, int part) {
+  const Offset line = (static_cast<Offset>(share) * shape.rowCount + row) * shape.projectionCount + projection;
+  return (line * shape.partCount + part) * SHARE_RANKS;
+}
+
+// Sums of as many numbers as there are lanes, `distance` apart and less: each lane gets that of its own place among them.
+template <int COUNT>
+__device__ inline float sumLanes(float (&values)[COUNT], int distance) {
   const int lane = threadIdx.x % 32;
 #pragma unroll
-  for (int kept = 4, distance = 16; kept > 0; kept /= 2, distance /= 2) {
+  for (int kept = COUNT / 2; kept > 0; kept /= 2, distance /= 2) {
     const bool isUpper = (lane & distance) != 0;
 #pragma unroll
     for (int j = 0; j < kept; j++) {
@@ -17,31 +34,33 @@ __device__ inline float sumEight(float (&values)[8]) {
       values[j] = mine + __shfl_xor_sync(WHOLE_WARP, given, distance);
     }
   }
-  values[0] += __shfl_xor_sync(WHOLE_WARP, values[0], 2);
-  return values[0] + __shfl_xor_sync(WHOLE_WARP, values[0], 1);
+  return values[0];
 }
 
+// ---- A
+
+template <int ROWS>
 struct ShrinkPart {
   const float* x;
-  int stride, rowCount;
-  // Eight ranks of A or fewer.
+  Offset rowStarts[ROWS];
+  // Those of the share.
   const void* a;
   int aType, rankCount, inFeatures;
   int first, end;
 };
 
-// Loads that a thread has under way at once: more would take registers that further blocks need.
+// Loads of A that a thread has under way at once: more would take registers that further blocks need.
 template <int TYPE, int ROWS>
-constexpr int LOADS = (ROWS == 1 ? 128 : 64) / sizeof(Eight<TYPE>);
+constexpr int A_LOADS = (ROWS <= 2 ? 128 : 64) / sizeof(Eight<TYPE>);
 
-// Where there are fewer rows or ranks, the last is read again and what comes of it is nobody's.
+// Where there are fewer ranks, the last is read again and what comes of it is nobody's.
 template <int TYPE, int ROWS>
-__device__ inline void dotRanks(float (&sums)[ROWS][8], const ShrinkPart& part) {
-  constexpr int X_TYPE = TYPE == ANY_TYPE ? ANY_TYPE : FLOAT32, AT_ONCE = LOADS<TYPE, ROWS>;
-  for (int i = part.first + threadIdx.x * 8; i < part.end; i += BLOCK_THREADS * 8) {
+__device__ inline void dotRanks(float (&sums)[ROWS][SHARE_RANKS], const ShrinkPart<ROWS>& part) {
+  constexpr int X_TYPE = TYPE == ANY_TYPE ? ANY_TYPE : FLOAT32, AT_ONCE = A_LOADS<TYPE, ROWS>;
+  for (int i = part.first + threadIdx.x * 8; i < part.end; i += SHRINK_THREADS * 8) {
     const int count = part.end - i;
 #pragma unroll
-    for (int first = 0; first < 8; first += AT_ONCE) {
+    for (int first = 0; first < SHARE_RANKS; first += AT_ONCE) {
       Eight<TYPE> as[AT_ONCE];
 #pragma unroll
       for (int r = 0; r < AT_ONCE; r++) {
@@ -52,8 +71,7 @@ __device__ inline void dotRanks(float (&sums)[ROWS][8], const ShrinkPart& part) 
 #pragma unroll
       for (int row = 0; row < ROWS; row++) {
         float xs[8];
-        const Offset start = static_cast<Offset>(min(row, part.rowCount - 1)) * part.stride + i;
-        widenEight<X_TYPE>(xs, loadEight<X_TYPE>(part.x, FLOAT32, start, count));
+        widenEight<X_TYPE>(xs, loadEight<X_TYPE>(part.x, FLOAT32, part.rowStarts[row] + i, count));
 #pragma unroll
         for (int r = 0; r < AT_ONCE; r++) {
           float values[8];
@@ -66,12 +84,28 @@ __device__ inline void dotRanks(float (&sums)[ROWS][8], const ShrinkPart& part) 
   }
 }
 
-// `sums[row][rank]` over the block's part of the inner dimension, written by a thread for each.
+struct ShrinkInput {
+  const float* x;
+  int stride, inFeatures, partLength;
+};
+
+// Blocks `[part of the inner dimension, share, projection]`.
 template <int ROWS>
-__device__ inline void shrinkEight(float* shrunk, Offset rowStep, const ShrinkPart& part) {
-  __shared__ float partial[BLOCK_WARPS][ROWS][8];
-  float sums[ROWS][8] = {};
-  const bool isVectors = readsByEight(part.a, part.inFeatures) && readsByEight(part.x, part.inFeatures) && part.stride % 4 == 0;
+__device__ inline void shrinkShare(float* shrunk, const ShrinkInput& input, const Use* uses,
+                                   const int (&places)[MOST_PROJECTIONS]) {
+  __shared__ float partial[SHRINK_WARPS][ROWS][SHARE_RANKS];
+  const Use use = uses[blockIdx.y];
+  const Entry* entry = entryAt(use, placeOf(blockIdx.z, places));
+  const int firstRank = use.share * SHARE_RANKS, rankCount = min(SHARE_RANKS, entry->rank - firstRank);
+  if (rankCount <= 0) return;
+  const int first = blockIdx.x * input.partLength;
+  ShrinkPart<ROWS> part = {input.x, {}, numberAt(entry->a, entry->aType, static_cast<Offset>(firstRank) * input.inFeatures),
+                           entry->aType, rankCount, input.inFeatures,
+                           first, min(first + input.partLength, input.inFeatures)};
+#pragma unroll
+  for (int row = 0; row < ROWS; row++) part.rowStarts[row] = static_cast<Offset>(use.rows[row]) * input.stride;
+  float sums[ROWS][SHARE_RANKS] = {};
+  const bool isVectors = readsByEight(part.a, input.inFeatures) && readsByEight(input.x, input.stride);
   if (!isVectors) dotRanks<ANY_TYPE, ROWS>(sums, part);
   else if (part.aType == BFLOAT16) dotRanks<BFLOAT16, ROWS>(sums, part);
   else if (part.aType == FLOAT16) dotRanks<FLOAT16, ROWS>(sums, part);
@@ -79,291 +113,357 @@ __device__ inline void shrinkEight(float* shrunk, Offset rowStep, const ShrinkPa
   const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
 #pragma unroll
   for (int row = 0; row < ROWS; row++) {
-    const float sum = sumEight(sums[row]);
+    float sum = sumLanes(sums[row], 16);
+    sum += __shfl_xor_sync(WHOLE_WARP, sum, 2);
+    sum += __shfl_xor_sync(WHOLE_WARP, sum, 1);
     if (lane % 4 == 0) partial[warp][row][lane / 4] = sum;
   }
   __syncthreads();
-  const int row = threadIdx.x / 8, r = threadIdx.x % 8;
-  if (row < part.rowCount && r < part.rankCount) {
+  const int row = threadIdx.x / SHARE_RANKS, r = threadIdx.x % SHARE_RANKS;
+  if (row >= use.rowCount || r >= rankCount) return;
+  float sum = 0.0f;
+#pragma unroll
+  for (int w = 0; w < SHRINK_WARPS; w++) sum += partial[w][row][r];
+  const ShrunkShape shape = {ROWS, static_cast<int>(gridDim.z), static_cast<int>(gridDim.x)};
+  shrunk[shrunkOffset(shape, blockIdx.y, row, blockIdx.z, blockIdx.x) + r] = sum;
+}
+
+// Uses of up to so many rows. Blocks with nothing to do wait as well: who waits for these kernels waits for all before them.
+extern "C" __global__ void __launch_bounds__(SHRINK_THREADS, RESIDENT_WARPS<1> / SHRINK_WARPS) shrink_rows_1(
+    float* shrunk, const float* x, int stride, const Use* uses, int inFeatures, int partLength, int place0, int place1,
+    int place2, int place3) {
+  letNextBegin();
+  const int places[] = {place0, place1, place2, place3};
+  shrinkShare<1>(shrunk, {x, stride, inFeatures, partLength}, uses, places);
+  waitForPrevious();
+}
+
+extern "C" __global__ void __launch_bounds__(SHRINK_THREADS, RESIDENT_WARPS<2> / SHRINK_WARPS) shrink_rows_2(
+    float* shrunk, const float* x, int stride, const Use* uses, int inFeatures, int partLength, int place0, int place1,
+    int place2, int place3) {
+  letNextBegin();
+  const int places[] = {place0, place1, place2, place3};
+  shrinkShare<2>(shrunk, {x, stride, inFeatures, partLength}, uses, places);
+  waitForPrevious();
+}
+
+extern "C" __global__ void __launch_bounds__(SHRINK_THREADS, RESIDENT_WARPS<4> / SHRINK_WARPS) shrink_rows_4(
+    float* shrunk, const float* x, int stride, const Use* uses, int inFeatures, int partLength, int place0, int place1,
+    int place2, int place3) {
+  letNextBegin();
+  const int places[] = {place0, place1, place2, place3};
+  shrinkShare<4>(shrunk, {x, stride, inFeatures, partLength}, uses, places);
+  waitForPrevious();
+}
+
+// ---- B
+
+// Ranks whose shrunk rows a block holds at once.
+constexpr int HELD_RANKS = 256;
+
+// Outputs that a warp computes at once, each lane one.
+constexpr int SET = 32;
+
+// Loads of B that a thread has under way at once.
+template <int TYPE>
+constexpr int B_LOADS = TYPE == ANY_TYPE || TYPE == FLOAT32 ? 4 : 8;
+
+template <int ROWS>
+struct HeldRows {
+  alignas(16) float values[ROWS][HELD_RANKS];
+};
+
+// What an adapter adds to its rows' outputs.
+struct Addition {
+  const Entry* entry;
+  const void* b;
+  int bType, rank;
+  float weight;
+  // The first share's shrunk rows, and the numbers from a row of a share to the next.
+  const float* shrunk;
+  int rowPitch, partCount;
+};
+
+// Outputs of a projection for some rows: those from `first` to `end` are the warp's.
+template <int ROWS>
+struct Outputs {
+  float* rows[ROWS];
+  int rowCount, first, end;
+
+  // The lane's output of a set.
+  __device__ inline float* at(int row, int firstOutput) const {
+    return rows[row] + (firstOutput + static_cast<int>(threadIdx.x) % 32);
+  }
+
+  // Those of the lane in the first sets, as many as there are; 0 beyond.
+  template <int SETS>
+  __device__ inline void load(float (&values)[ROWS][SETS], int firstOutput, int setCount) const {
+    const int left = min(setCount * SET, end - firstOutput) - static_cast<int>(threadIdx.x) % 32;
+#pragma unroll
+    for (int row = 0; row < ROWS; row++) {
+      const float* from = at(row, firstOutput);
+#pragma unroll
+      for (int s = 0; s < SETS; s++) values[row][s] = s * SET < left && row < rowCount ? from[s * SET] : 0.0f;
+    }
+  }
+};
+
+// The block's sums of the parts of shrunk rows, from `firstRank` on.
+template <int ROWS>
+__device__ inline void holdRanks(HeldRows<ROWS>& held, const Addition& addition, int rowCount, int firstRank) {
+  constexpr int AT_ONCE = 8;
+  const int rankCount = min(addition.rank - firstRank, HELD_RANKS), heldCount = ceilDivide(max(1, rankCount), 64) * 64;
+  __syncthreads();
+  for (int i = threadIdx.x; i < ROWS * heldCount; i += EXPAND_THREADS) {
+    const int row = i / heldCount, r = i % heldCount, rank = firstRank + r;
     float sum = 0.0f;
-    for (int w = 0; w < BLOCK_WARPS; w++) sum += partial[w][row][r];
-    shrunk[row * rowStep + r] = sum;
+    if (r < rankCount && row < rowCount) {
+      const Offset line = static_cast<Offset>(rank / SHARE_RANKS) * ROWS + row;
+      const float* from = addition.shrunk + line * addition.rowPitch + rank % SHARE_RANKS;
+      for (int first = 0; first < addition.partCount; first += AT_ONCE) {
+        float parts[AT_ONCE];
+#pragma unroll
+        for (int p = 0; p < AT_ONCE; p++)
+          parts[p] = first + p < addition.partCount ? from[(first + p) * SHARE_RANKS] : 0.0f;
+#pragma unroll
+        for (int p = 0; p < AT_ONCE; p++) sum += parts[p];
+      }
+    }
+    held.values[row][r] = sum;
   }
   __syncthreads();
 }
 
-struct ShrinkInput {
-  const float* x;
-  int stride, inFeatures, partLength;
-};
-
-// Blocks `[part of the inner dimension, use, projection and eight ranks]`; those of the third dimension go on to further ranks.
-template <int ROWS>
-__device__ inline void shrinkUse(float* shrunk, const ShrinkInput& input, const Use* uses, int largestRank,
-                                 int projectionCount, const int (&places)[MOST_PROJECTIONS]) {
-  const Use use = uses[blockIdx.y];
-  const int projection = blockIdx.z % projectionCount, blocks = gridDim.z / projectionCount;
-  const Entry* entry = entryAt(use, placeOf(projection, places));
-  const ShrunkShape shape = {ROWS, projectionCount, static_cast<int>(gridDim.x), largestRank};
-  const Offset rowStep = shrunkOffset(shape, 0, 1, 0, 0);
-  const int rank = entry->rank, first = blockIdx.x * input.partLength;
-  ShrinkPart part = {input.x + static_cast<Offset>(use.row) * input.stride, input.stride, use.rowCount, nullptr, FLOAT32,
-                     0, input.inFeatures, first, min(first + input.partLength, input.inFeatures)};
-  for (int r = blockIdx.z / projectionCount * 8; r < rank; r += blocks * 8) {
-    part.aType = entry->aType;
-    part.a = numberAt(entry->a, part.aType, static_cast<Offset>(r) * input.inFeatures);
-    part.rankCount = min(8, rank - r);
-    shrinkEight<ROWS>(shrunk + shrunkOffset(shape, blockIdx.y, 0, projection, blockIdx.x) + r, rowStep, part);
-  }
-}
-
-// Uses of one row. Blocks with nothing to do wait as well: who waits for this kernel waits for all before it.
-extern "C" __global__ void __launch_bounds__(128, 6) shrink_rows(float* shrunk, const float* x, int stride,
-                                                                 const Use* uses, int inFeatures, int partLength,
-                                                                 int largestRank, int projectionCount, int place0,
-                                                                 int place1, int place2, int place3) {
-  letNextBegin();
-  const int places[] = {place0, place1, place2, place3};
-  shrinkUse<1>(shrunk, {x, stride, inFeatures, partLength}, uses, largestRank, projectionCount, places);
-  waitForPrevious();
-}
-
-// Uses of up to four.
-extern "C" __global__ void __launch_bounds__(128) shrink_shared_rows(float* shrunk, const float* x, int stride,
-                                                                     const Use* uses, int inFeatures, int partLength,
-                                                                     int largestRank, int projectionCount, int place0,
-                                                                     int place1, int place2, int place3) {
-  letNextBegin();
-  const int places[] = {place0, place1, place2, place3};
-  shrinkUse<SHARED_ROWS>(shrunk, {x, stride, inFeatures, partLength}, uses, largestRank, projectionCount, places);
-  waitForPrevious();
-}
-
-// Outputs that a warp computes at a time, and those of one lane.
-constexpr int WARP_OUTPUTS = 64;
-constexpr int LANE_OUTPUTS = WARP_OUTPUTS / 32;
-
-// Most ranks that the lanes of a warp hold, eight each.
-constexpr int WARP_RANKS = 256;
-
-// What a warp computes at a time: neighbouring outputs of a use's rows, of which a lane has one in 32.
-template <int ROWS>
-struct WarpOutputs {
-  float* y;
-  int stride, rowCount, first, outFeatures;
-  float before[ROWS][LANE_OUTPUTS];
-  bool isLoaded;
-
-  __device__ inline bool has(int row, int k) const { return row < rowCount && outputOf(k) < outFeatures; }
-  __device__ inline int outputOf(int k) const { return first + k * 32 + static_cast<int>(threadIdx.x) % 32; }
-  __device__ inline float* at(int row, int k) const { return y + static_cast<Offset>(row) * stride + outputOf(k); }
-
-  // Once the kernel before this one is done.
-  __device__ inline void load() {
-    waitForPrevious();
-    if (isLoaded) return;
-    isLoaded = true;
-#pragma unroll
-    for (int row = 0; row < ROWS; row++)
-#pragma unroll
-      for (int k = 0; k < LANE_OUTPUTS; k++) before[row][k] = has(row, k) ? *at(row, k) : 0.0f;
-  }
-};
-
-// A use's shrunk rows as a warp multiplies them: neighbouring lanes hold eight ranks each, together those of one output.
-template <int ROWS>
-struct HeldRanks {
-  float values[ROWS][8];
-  int use, firstRank;
-};
-
+// How the lanes of a warp share out B: neighbouring ones hold eight ranks each, together those of one output at a time.
 struct RankLanes {
-  int chunkCount, lanesPerOutput, chunk, output;
+  // Their number is a power of two.
+  int count, chunk, output;
+  // Outputs of all lanes.
+  int step;
 };
 
-__device__ inline RankLanes shareRanks(int rankCount) {
-  const int lane = threadIdx.x % 32, chunkCount = ceilDivide(min(rankCount, WARP_RANKS), 8);
-  const int lanes = 1 << (32 - __clz(chunkCount - 1));
-  return {chunkCount, lanes, lane % lanes, lane / lanes};
+__device__ inline RankLanes shareRanks(int rank, int mostLanes) {
+  const int lane = threadIdx.x % 32, chunkCount = min(ceilDivide(rank, 8), mostLanes);
+  const int bits = chunkCount <= 1 ? 0 : 32 - __clz(chunkCount - 1);
+  return {1 << bits, lane & ((1 << bits) - 1), lane >> bits, SET >> bits};
 }
 
-struct ShrunkRows {
-  const float* shrunk;
-  ShrunkShape shape;
-  int projection;
+// Numbers of B as they come, of every `step`th output.
+template <int TYPE>
+struct Batch {
+  Eight<TYPE> eights[B_LOADS<TYPE>];
+
+  // Where the lanes have fewer ranks, the last are read again and what comes of them is nobody's.
+  __device__ inline void load(const Addition& addition, const RankLanes& lanes, int firstRank, int firstOutput, int end) {
+    const int rank = min(firstRank + lanes.chunk * 8, (addition.rank - 1) / 8 * 8), count = addition.rank - rank;
+    int output = firstOutput + lanes.output;
+    Offset start = static_cast<Offset>(output) * addition.rank + rank;
+    const int stride = lanes.step * addition.rank;
+#pragma unroll
+    for (int j = 0; j < B_LOADS<TYPE>; j++) {
+      eights[j] = output < end ? loadEight<TYPE>(addition.b, addition.bType, start, count) : Eight<TYPE>();
+      output += lanes.step, start += stride;
+    }
+  }
 };
 
-template <int ROWS>
-__device__ inline void holdRanks(HeldRanks<ROWS>& held, const ShrunkRows& rows, int use, int rowCount, int rank,
-                                 int firstRank, const RankLanes& lanes) {
-  if (held.use == use && held.firstRank == firstRank) return;
-  held.use = use, held.firstRank = firstRank;
-  const int first = firstRank + lanes.chunk * 8;
+template <int TYPE, int ROWS>
+__device__ inline void multiplyBatch(float (&sums)[ROWS][B_LOADS<TYPE>], const Batch<TYPE>& batch,
+                                     const HeldRows<ROWS>& held, int heldRank) {
 #pragma unroll
   for (int row = 0; row < ROWS; row++) {
-    const Offset start = shrunkOffset(rows.shape, use, min(row, rowCount - 1), rows.projection, 0) + first;
-    const float4 zeros = make_float4(0.0f, 0.0f, 0.0f, 0.0f);
-    const float4 lower = first < rank ? sumParts(rows.shrunk + start, rows.shape) : zeros;
-    const float4 upper = first < rank ? sumParts(rows.shrunk + start + 4, rows.shape) : zeros;
-    const float values[8] = {lower.x, lower.y, lower.z, lower.w, upper.x, upper.y, upper.z, upper.w};
+    float xs[8];
+    widenEight<FLOAT32>(xs, loadEight<FLOAT32>(held.values[row], FLOAT32, heldRank, 8));
 #pragma unroll
-    for (int e = 0; e < 8; e++) held.values[row][e] = first + e < rank ? values[e] : 0.0f;
-  }
-}
-
-// `deltas[row][output]` of a warp's outputs from the ranks that it holds.
-template <int TYPE, int ROWS>
-__device__ inline void multiplyRanks(float (*deltas)[WARP_OUTPUTS], WarpOutputs<ROWS>& outputs, HeldRanks<ROWS>& held,
-                                     const ShrunkRows& rows, int use, const Entry& entry, int firstRank) {
-  constexpr int AT_ONCE = LOADS<TYPE, 4>;
-  const RankLanes lanes = shareRanks(entry.rank - firstRank);
-  const int outputsAtOnce = 32 / lanes.lanesPerOutput;
-  const int rank = firstRank + min(lanes.chunk, lanes.chunkCount - 1) * 8;
-  for (int base = lanes.output; base < WARP_OUTPUTS; base += AT_ONCE * outputsAtOnce) {
-    Eight<TYPE> bs[AT_ONCE];
-#pragma unroll
-    for (int j = 0; j < AT_ONCE; j++) {
-      const Offset output = min(outputs.first + base + j * outputsAtOnce, outputs.outFeatures - 1);
-      bs[j] = loadEight<TYPE>(entry.b, entry.bType, output * entry.rank + rank, entry.rank - rank);
-    }
-    outputs.load();
-    holdRanks(held, rows, use, outputs.rowCount, entry.rank, firstRank, lanes);
-    float sums[ROWS][AT_ONCE] = {};
-#pragma unroll
-    for (int j = 0; j < AT_ONCE; j++) {
+    for (int j = 0; j < B_LOADS<TYPE>; j++) {
       float values[8];
-      widenEight<TYPE>(values, bs[j]);
+      widenEight<TYPE>(values, batch.eights[j]);
 #pragma unroll
-      for (int row = 0; row < ROWS; row++)
-#pragma unroll
-        for (int e = 0; e < 8; e++) sums[row][j] = fmaf(held.values[row][e], values[e], sums[row][j]);
-    }
-    for (int distance = lanes.lanesPerOutput / 2; distance > 0; distance /= 2)
-#pragma unroll
-      for (int row = 0; row < ROWS; row++)
-#pragma unroll
-        for (int j = 0; j < AT_ONCE; j++) sums[row][j] += __shfl_xor_sync(WHOLE_WARP, sums[row][j], distance);
-#pragma unroll
-    for (int j = 0; j < AT_ONCE; j++) {
-      const int output = base + j * outputsAtOnce;
-      if (lanes.chunk != 0 || output >= WARP_OUTPUTS) continue;
-#pragma unroll
-      for (int row = 0; row < ROWS; row++) deltas[row][output] = sums[row][j];
+      for (int e = 0; e < 8; e++) sums[row][j] = fmaf(xs[e], values[e], sums[row][j]);
     }
   }
 }
 
-// How a lane's outputs change: `y * factor + addend`.
-template <int ROWS>
-struct Change {
-  float factors[LANE_OUTPUTS];
-  float addends[ROWS][LANE_OUTPUTS];
-};
-
-// What an adapter does without its factors. Returns DoRA's factors in `scales`.
-template <int ROWS>
-__device__ inline void addVectors(Change<ROWS>& change, float (&scales)[LANE_OUTPUTS], const Entry& entry, float weight,
-                                  const WarpOutputs<ROWS>& outputs) {
+// Sums over the lanes of an output: first those of the first set of outputs, each at the lane of its number.
+template <int COUNT, int LANES>
+__device__ inline void sumSets(float (&values)[COUNT]) {
 #pragma unroll
-  for (int k = 0; k < LANE_OUTPUTS; k++) {
-    const int output = min(outputs.outputOf(k), outputs.outFeatures - 1);
-    scales[k] = entry.outputScale == nullptr ? 1.0f : entry.outputScale[output];
-    change.factors[k] *= scales[k];
-    if (entry.outputBias == nullptr) continue;
+  for (int s = 0; s * LANES < COUNT; s++) {
+    float set[LANES];
 #pragma unroll
-    for (int row = 0; row < ROWS; row++) change.addends[row][k] += weight * entry.outputBias[output];
+    for (int j = 0; j < LANES; j++) set[j] = values[s * LANES + j];
+    const int step = SET / LANES, lane = threadIdx.x % 32;
+    values[s] = __shfl_sync(WHOLE_WARP, sumLanes(set, LANES / 2), lane % step * LANES + lane / step);
   }
 }
 
-// A use's share of a warp's outputs. The whole warp takes part.
-template <int ROWS>
-__device__ inline void addUse(Change<ROWS>& change, WarpOutputs<ROWS>& outputs, HeldRanks<ROWS>& held,
-                              float (*deltas)[WARP_OUTPUTS], const ShrunkRows& rows, int index, float weight,
-                              const Entry& entry) {
-  float scales[LANE_OUTPUTS];
-  addVectors(change, scales, entry, weight, outputs);
-  const float scale = entry.scale * weight;
-  for (int rank = 0; rank < entry.rank; rank += WARP_RANKS) {
-    if (!readsByEight(entry.b, entry.rank)) multiplyRanks<ANY_TYPE>(deltas, outputs, held, rows, index, entry, rank);
-    else if (entry.bType == BFLOAT16) multiplyRanks<BFLOAT16>(deltas, outputs, held, rows, index, entry, rank);
-    else if (entry.bType == FLOAT16) multiplyRanks<FLOAT16>(deltas, outputs, held, rows, index, entry, rank);
-    else multiplyRanks<FLOAT32>(deltas, outputs, held, rows, index, entry, rank);
-    __syncwarp();
-#pragma unroll
-    for (int row = 0; row < ROWS; row++)
-#pragma unroll
-      for (int k = 0; k < LANE_OUTPUTS; k++)
-        change.addends[row][k] += scales[k] * scale * deltas[row][k * 32 + threadIdx.x % 32];
-    __syncwarp();
-  }
+template <int COUNT>
+__device__ inline void sumOutputs(float (&values)[COUNT], int laneCount) {
+  if (laneCount == 2) sumSets<COUNT, 2>(values);
+  else if (laneCount == 4) sumSets<COUNT, 4>(values);
+  else if (laneCount == 8) sumSets<COUNT, COUNT>(values);
 }
 
-template <int ROWS>
-__device__ inline void changeOutputs(float (*deltas)[WARP_OUTPUTS], HeldRanks<ROWS>& held, const ShrunkRows& rows,
-                                     const Use* uses, WarpOutputs<ROWS>& outputs, int place) {
-  Change<ROWS> change = {{1.0f, 1.0f}, {}};
-  bool isChanged = false;
-  int index = blockIdx.y;
+// DoRA's factors of all adapters of the rows.
+__device__ inline float outputFactor(const Use* uses, int index, int place, int output) {
+  float factor = 1.0f;
   do {
     const Use use = uses[index];
     const Entry* entry = entryAt(use, place);
-    if (entry != &NOTHING) addUse(change, outputs, held, deltas, rows, index, use.weight, *entry);
-    isChanged |= entry != &NOTHING;
+    if (entry->outputScale != nullptr) factor *= entry->outputScale[output];
     index = use.next;
   } while (index != 0);
-  if (!isChanged) return;
-  outputs.load();
-#pragma unroll
-  for (int row = 0; row < ROWS; row++)
-#pragma unroll
-    for (int k = 0; k < LANE_OUTPUTS; k++)
-      if (outputs.has(row, k)) *outputs.at(row, k) = outputs.before[row][k] * change.factors[k] + change.addends[row][k];
+  return factor;
 }
 
-// Blocks `[tile of outputs, use]`, where the first use of some rows does what all of theirs do.
+// What an adapter adds with the ranks from `firstRank` on. The whole block takes part, also warps without outputs.
+template <int TYPE, int ROWS>
+__device__ inline void addRanks(HeldRows<ROWS>& held, const Outputs<ROWS>& outputs, const Addition& addition,
+                                int firstRank) {
+  constexpr int COUNT = B_LOADS<TYPE>;
+  const int endRank = min(addition.rank, firstRank + HELD_RANKS);
+  const RankLanes lanes = shareRanks(addition.rank, COUNT);
+  const int outputsAtOnce = COUNT * lanes.step;
+  bool isHeld = false;
+  int first = outputs.first;
+  do {
+    float sums[ROWS][COUNT] = {}, before[ROWS][COUNT];
+    int rank = firstRank;
+    do {
+      Batch<TYPE> batch;
+      batch.load(addition, lanes, rank, first, rank < endRank ? outputs.end : 0);
+      if (rank == firstRank) {
+        waitForPrevious();
+        outputs.load(before, first, COUNT / lanes.count);
+        if (!isHeld) holdRanks(held, addition, outputs.rowCount, firstRank);
+        isHeld = true;
+      }
+      multiplyBatch<TYPE>(sums, batch, held, rank - firstRank + lanes.chunk * 8);
+      rank += lanes.count * 8;
+    } while (rank < endRank);
+#pragma unroll
+    for (int row = 0; row < ROWS; row++) sumOutputs(sums[row], lanes.count);
+    const int lane = threadIdx.x % 32, left = min(outputsAtOnce, outputs.end - first) - lane;
+    const float* scales = addition.entry->outputScale;
+    const float* addends = firstRank == 0 ? addition.entry->outputBias : nullptr;
+    const float scale = addition.entry->scale * addition.weight;
+    float factors[COUNT], biases[COUNT];
+#pragma unroll
+    for (int s = 0; s < COUNT; s++) {
+      const bool isThere = s * SET < left;
+      factors[s] = scales != nullptr && isThere ? scales[first + lane + s * SET] * scale : scale;
+      biases[s] = addends != nullptr && isThere ? addends[first + lane + s * SET] : 0.0f;
+    }
+#pragma unroll
+    for (int row = 0; row < ROWS; row++) {
+      float* to = outputs.at(row, first);
+#pragma unroll
+      for (int s = 0; s < COUNT; s++)
+        if (s * SET < left && row < outputs.rowCount)
+          to[s * SET] = fmaf(addition.weight, biases[s], fmaf(factors[s], sums[row][s], before[row][s]));
+    }
+    first += outputsAtOnce;
+  } while (first < outputs.end);
+}
+
+template <int TYPE, int ROWS>
+__device__ inline void addAdapter(HeldRows<ROWS>& held, const Outputs<ROWS>& outputs, const Addition& addition) {
+  int first = 0;
+  // Once also for an adapter that has only a bias.
+  do {
+    addRanks<TYPE>(held, outputs, addition, first);
+    first += HELD_RANKS;
+  } while (first < addition.rank);
+}
+
+// Rows' outputs times DoRA's factors, before anything is added.
 template <int ROWS>
-__device__ inline void expandUses(const float* shrunk, const Use* uses, int partCount, int largestRank,
-                                  int projectionCount, int outputsPerTile, const Target (&targets)[MOST_PROJECTIONS]) {
-  __shared__ float deltas[BLOCK_WARPS][ROWS][WARP_OUTPUTS];
-  const Use head = uses[blockIdx.y];
-  const OutputTile tile = findTile(targets, blockIdx.x, outputsPerTile);
-  const Target& target = tile.target;
-  const ShrunkRows rows = {shrunk, {ROWS, projectionCount, partCount, largestRank}, tile.projection};
-  const int warp = threadIdx.x / 32, end = head.isFirst ? min(tile.first + outputsPerTile, target.outFeatures) : 0;
-  HeldRanks<ROWS> held;
-  held.use = -1;
-  for (int first = tile.first + warp * WARP_OUTPUTS; first < end; first += BLOCK_WARPS * WARP_OUTPUTS) {
-    WarpOutputs<ROWS> outputs = {target.y + static_cast<Offset>(head.row) * target.stride, target.stride, head.rowCount,
-                                 first, target.outFeatures, {}, false};
-    changeOutputs(deltas[warp], held, rows, uses, outputs, target.place);
+__device__ inline void scaleOutputs(const Outputs<ROWS>& outputs, const Use* uses, int place) {
+  waitForPrevious();
+  for (int first = outputs.first; first < outputs.end; first += SET) {
+    const int output = first + static_cast<int>(threadIdx.x) % 32;
+    if (output >= outputs.end) continue;
+    const float factor = outputFactor(uses, blockIdx.y, place, output);
+#pragma unroll
+    for (int row = 0; row < ROWS; row++)
+      if (row < outputs.rowCount) *outputs.at(row, first) *= factor;
   }
 }
 
-// Uses of one row.
-extern "C" __global__ void __launch_bounds__(128, 6) expand_rows(const float* shrunk, const Use* uses, int partCount,
-                                                                 int largestRank, int projectionCount,
-                                                                 int outputsPerTile, float* y0, int stride0, int place0,
-                                                                 int out0, float* y1, int stride1, int place1, int out1,
-                                                                 float* y2, int stride2, int place2, int out2, float* y3,
-                                                                 int stride3, int place3, int out3) {
+__device__ inline bool hasFactors(const Use* uses, Use use, int place) {
+  while (entryAt(use, place)->outputScale == nullptr) {
+    if (use.next == 0) return false;
+    use = uses[use.next];
+  }
+  return true;
+}
+
+// Blocks `[tile of outputs, share]`: the shares of some rows' first adapter divide the tile among them, and do there what all of
+// the rows' adapters do.
+template <int ROWS>
+__device__ inline void expandShare(const float* shrunk, const Use* uses, int partCount, int projectionCount,
+                              int outputsPerTile, const Target (&targets)[MOST_PROJECTIONS]) {
+  __shared__ HeldRows<ROWS> held;
+  Use use = uses[blockIdx.y];
+  const OutputTile tile = findTile(targets, blockIdx.x, outputsPerTile);
+  const Target& target = tile.target;
+  if (use.isFirst) {
+    const int warp = use.share * EXPAND_WARPS + threadIdx.x / 32, warpCount = use.shareCount * EXPAND_WARPS;
+    const int setCount = outputsPerTile / SET;
+    Outputs<ROWS> outputs = {{}, use.rowCount, tile.first + setCount * warp / warpCount * SET,
+                             min(tile.first + setCount * (warp + 1) / warpCount * SET, target.outFeatures)};
+#pragma unroll
+    for (int row = 0; row < ROWS; row++) outputs.rows[row] = target.y + static_cast<Offset>(use.rows[row]) * target.stride;
+    if (hasFactors(uses, use, target.place)) scaleOutputs(outputs, uses, target.place);
+    const ShrunkShape shape = {ROWS, projectionCount, partCount};
+    const int rowPitch = projectionCount * partCount * SHARE_RANKS;
+    for (int share = blockIdx.y - use.share;;) {
+      const Entry* entry = entryAt(use, target.place);
+      if (entry != &NOTHING) {
+        const Addition addition = {entry, entry->b, entry->bType, entry->rank, use.weight,
+                                   shrunk + shrunkOffset(shape, share, 0, tile.projection, 0), rowPitch, partCount};
+        if (!readsByEight(entry->b, entry->rank)) addAdapter<ANY_TYPE>(held, outputs, addition);
+        else if (entry->bType == BFLOAT16) addAdapter<BFLOAT16>(held, outputs, addition);
+        else if (entry->bType == FLOAT16) addAdapter<FLOAT16>(held, outputs, addition);
+        else addAdapter<FLOAT32>(held, outputs, addition);
+      }
+      if (use.next == 0) break;
+      share = use.next;
+      use = uses[share];
+    }
+  }
+}
+
+// Uses of up to so many rows.
+extern "C" __global__ void __launch_bounds__(EXPAND_THREADS, RESIDENT_WARPS<1> / EXPAND_WARPS) expand_rows_1(
+    const float* shrunk, const Use* uses, int partCount, int projectionCount, int outputsPerTile, float* y0, int stride0,
+    int place0, int out0, float* y1, int stride1, int place1, int out1, float* y2, int stride2, int place2, int out2,
+    float* y3, int stride3, int place3, int out3) {
   letNextBegin();
   const Target targets[] = {{y0, stride0, place0, out0}, {y1, stride1, place1, out1},
                             {y2, stride2, place2, out2}, {y3, stride3, place3, out3}};
-  expandUses<1>(shrunk, uses, partCount, largestRank, projectionCount, outputsPerTile, targets);
+  expandShare<1>(shrunk, uses, partCount, projectionCount, outputsPerTile, targets);
   waitForPrevious();
 }
 
-// Uses of up to four.
-extern "C" __global__ void __launch_bounds__(128) expand_shared_rows(const float* shrunk, const Use* uses, int partCount,
-                                                                     int largestRank, int projectionCount,
-                                                                     int outputsPerTile, float* y0, int stride0,
-                                                                     int place0, int out0, float* y1, int stride1,
-                                                                     int place1, int out1, float* y2, int stride2,
-                                                                     int place2, int out2, float* y3, int stride3,
-                                                                     int place3, int out3) {
+extern "C" __global__ void __launch_bounds__(EXPAND_THREADS, RESIDENT_WARPS<2> / EXPAND_WARPS) expand_rows_2(
+    const float* shrunk, const Use* uses, int partCount, int projectionCount, int outputsPerTile, float* y0, int stride0,
+    int place0, int out0, float* y1, int stride1, int place1, int out1, float* y2, int stride2, int place2, int out2,
+    float* y3, int stride3, int place3, int out3) {
   letNextBegin();
   const Target targets[] = {{y0, stride0, place0, out0}, {y1, stride1, place1, out1},
                             {y2, stride2, place2, out2}, {y3, stride3, place3, out3}};
-  expandUses<SHARED_ROWS>(shrunk, uses, partCount, largestRank, projectionCount, outputsPerTile, targets);
+  expandShare<2>(shrunk, uses, partCount, projectionCount, outputsPerTile, targets);
+  waitForPrevious();
+}
+
+extern "C" __global__ void __launch_bounds__(EXPAND_THREADS, RESIDENT_WARPS<4> / EXPAND_WARPS) expand_rows_4(
+    const float* shrunk, const Use* uses, int partCount, int projectionCount, int outputsPerTile, float* y0, int stride0,
+    int place0, int out0, float* y1, int stride1, int place1, int out1, float* y2, int stride2, int place2, int out2,
+    float* y3, int stride3, int place3, int out3) {
+  letNextBegin();
+  const Target targets[] = {{y0, stride0, place0, out0}, {y1, stride1, place1, out1},
+                            {y2, stride2, place2, out2}, {y3, stride3, place3, out3}};
+  expandShare<4>(shrunk, uses, partCount, projectionCount, outputsPerTile, targets);
   waitForPrevious();
 }

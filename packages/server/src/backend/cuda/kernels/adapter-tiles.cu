@@ -4,6 +4,29 @@
 
 constexpr float LARGEST_FLOAT16 = 65504.0f;
 
+// Shrunk rows are `[use, row of the use, projection, part, rank]` float32, where the parts are those of the inner dimension.
+struct ShrunkShape {
+  int rowsPerUse, projectionCount, partCount, largestRank;
+};
+
+__device__ inline Offset shrunkOffset(const ShrunkShape& shape, int use, int row, int projection, int part) {
+  const Offset line = (static_cast<Offset>(use) * shape.rowsPerUse + row) * shape.projectionCount + projection;
+  return (line * shape.partCount + part) * shape.largestRank;
+}
+
+__device__ inline float4 operator+(float4 a, float4 b) {
+  return make_float4(a.x + b.x, a.y + b.y, a.z + b.z, a.w + b.w);
+}
+
+// Four neighbouring ranks of a shrunk row, summed over its parts.
+__device__ inline float4 sumParts(const float* shrunk, const ShrunkShape& shape) {
+  float4 sum = make_float4(0.0f, 0.0f, 0.0f, 0.0f);
+#pragma unroll 2
+  for (int part = 0; part < shape.partCount; part++)
+    sum = sum + *reinterpret_cast<const float4*>(shrunk + static_cast<Offset>(part) * shape.largestRank);
+  return sum;
+}
+
 // Two numbers of the 16-bit type, the nearest ones that it has.
 template <int TYPE>
 __device__ inline unsigned packPair(float lower, float upper) {
@@ -189,8 +212,8 @@ extern "C" __global__ void __launch_bounds__(128) shrink_tiles(float* shrunk, co
   // Rows beyond the last are the last again, and what comes of them is nobody's.
   const int upper = firstRow + lane / 4, lower = upper + 8, last = use.rowCount - 1;
   const int first = blockIdx.x * partLength;
-  const TilePart part = {x + static_cast<Offset>(use.row + min(upper, last)) * stride,
-                         x + static_cast<Offset>(use.row + min(lower, last)) * stride,
+  const TilePart part = {x + static_cast<Offset>(use.rows[0] + min(upper, last)) * stride,
+                         x + static_cast<Offset>(use.rows[0] + min(lower, last)) * stride,
                          inFeatures, first, min(first + partLength, inFeatures), isSplit != 0};
   float sums[GROUPS][4] = {};
   const bool isVectors = readsByEight(x, inFeatures) && stride % 4 == 0;
@@ -359,8 +382,8 @@ extern "C" __global__ void __launch_bounds__(128) expand_tiles(const float* shru
   const ShrunkShape shape = {TILE_ROWS, projectionCount, partCount, largestRank};
   const ShrunkPair ranks = {shrunk + shrunkOffset(shape, blockIdx.y, min(upper, last), tile.projection, 0),
                             shrunk + shrunkOffset(shape, blockIdx.y, min(lower, last), tile.projection, 0), shape};
-  const TileOutputs y = {target.y + static_cast<Offset>(use.row + upper) * target.stride,
-                         target.y + static_cast<Offset>(use.row + lower) * target.stride,
+  const TileOutputs y = {target.y + static_cast<Offset>(use.rows[0] + upper) * target.stride,
+                         target.y + static_cast<Offset>(use.rows[0] + lower) * target.stride,
                          target.outFeatures, upper <= last, lower <= last,
                          isAligned(target.y, 16) && target.stride % 4 == 0};
   const int end = min(tile.first + outputsPerTile, target.outFeatures);

@@ -5,7 +5,7 @@
 #pragma once
 #include "elements.cuh"
 
-struct Entry {
+struct alignas(16) Entry {
   // `[rank, in]` and `[out, rank]`.
   const void* a;
   const void* b;
@@ -19,20 +19,29 @@ struct Entry {
   int unused;
 };
 
-// An adapter of neighbouring rows that have the same adapters. Padding has no entries.
-struct Use {
+// Eight ranks or fewer of an adapter of some rows that have the same adapters: a share of the adapter's use. A tile is a use in one
+// share. Padding has no entries.
+struct alignas(16) Use {
   const Entry* table;
   int entryCount;
   float weight;
-  int row, rowCount;
-  // The rows' next use, 0 after the last.
+  // The first four; behind the last it stands again. Those of a tile are neighbours.
+  int rows[4];
+  int rowCount;
+  // The first share of the rows' next adapter, 0 after the last.
   int next;
+  // Of the rows' first adapter.
   int isFirst;
+  int share, shareCount;
+  int unused[3];
 };
 
-// Of the use of a `_shared_rows` kernel, at most, and of a `_tiles` kernel.
+// Of the use of a `_rows` kernel, at most, and of a `_tiles` kernel.
 constexpr int SHARED_ROWS = 4;
 constexpr int TILE_ROWS = 64;
+
+// Of a share.
+constexpr int SHARE_RANKS = 8;
 
 constexpr int MOST_PROJECTIONS = 4;
 constexpr unsigned WHOLE_WARP = 0xffffffffu;
@@ -54,29 +63,6 @@ __device__ inline bool isAligned(const void* memory, int bytes) {
 // The number at `index`.
 __device__ inline const void* numberAt(const void* memory, int type, Offset index) {
   return static_cast<const char*>(memory) + index * (type == FLOAT32 ? 4 : 2);
-}
-
-// Shrunk rows are `[use, row of the use, projection, part, rank]` float32, where the parts are those of the inner dimension.
-struct ShrunkShape {
-  int rowsPerUse, projectionCount, partCount, largestRank;
-};
-
-__device__ inline Offset shrunkOffset(const ShrunkShape& shape, int use, int row, int projection, int part) {
-  const Offset line = (static_cast<Offset>(use) * shape.rowsPerUse + row) * shape.projectionCount + projection;
-  return (line * shape.partCount + part) * shape.largestRank;
-}
-
-__device__ inline float4 operator+(float4 a, float4 b) {
-  return make_float4(a.x + b.x, a.y + b.y, a.z + b.z, a.w + b.w);
-}
-
-// Four neighbouring ranks of a shrunk row, summed over its parts.
-__device__ inline float4 sumParts(const float* shrunk, const ShrunkShape& shape) {
-  float4 sum = make_float4(0.0f, 0.0f, 0.0f, 0.0f);
-#pragma unroll 2
-  for (int part = 0; part < shape.partCount; part++)
-    sum = sum + *reinterpret_cast<const float4*>(shrunk + static_cast<Offset>(part) * shape.largestRank);
-  return sum;
 }
 
 // One of the projections that share an input: their outputs, and where adapters list what they do to them.
