@@ -25,6 +25,7 @@ const tests = FOLDERS.flatMap((folder) =>
 const OTHERS = [
   'backend/ggml/ggml-backend.test.js',
   'backend/cuda/many-rows.test.js',
+  'backend/cuda/streamed-rows.test.js',
   'engine/sampling/device-draws.test.js',
 ];
 tests.push(...OTHERS.map(at));

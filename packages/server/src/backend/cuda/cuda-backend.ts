@@ -80,9 +80,11 @@ export class CudaBackend implements Backend {
       }
       this.#cards = [...cards.values()];
       this.#collectives = openCollectives(libraries, this.#cards, devices.length, owned);
-      this.#shards = devices.map((device, index) =>
-        owned.add(new Shard(cards.get(device.index)!, { index, count: devices.length }, precision)),
-      );
+      const { finishesSums } = this.#collectives;
+      this.#shards = devices.map((device, index) => {
+        const place = { index, count: devices.length };
+        return owned.add(new Shard(cards.get(device.index)!, place, precision, finishesSums));
+      });
       this.#steps = owned.add(new StepPrograms({ shards: this.#shards, collectives: this.#collectives }));
       const { version } = this.#firstShard.card.cublas;
       this.description = { library: `cuBLAS ${version}`, device: describeDevices(devices), threads: THREADS };

@@ -49,12 +49,16 @@ const PROTOTYPES = {
   moduleUnload: 'int cuModuleUnload(void *module)',
   moduleFunction: 'int cuModuleGetFunction(void *function, void *module, const char *name)',
   functionAttribute: 'int cuFuncSetAttribute(void *function, int attribute, int value)',
+  encodeTensorMap:
+    'int cuTensorMapEncodeTiled(uint64_t map, int type, uint rank, uint64_t address, const void *sizes, const void *strides, const void *box, const void *steps, int interleave, int swizzle, int promotion, int fill)',
   launch: 'int cuLaunchKernelEx(const void *configuration, void *function, void *arguments, void *extra)',
 } as const;
 
 type Out = BigUint64Array | Int32Array;
 /** Host memory: JavaScript's own or somebody else's. */
 type HostMemory = NodeJS.ArrayBufferView | Pointer;
+
+type TensorDimensions = [sizes: BigUint64Array, strides: BigUint64Array, box: Uint32Array, steps: Uint32Array];
 
 export interface Driver {
   init(flags: number): number;
@@ -98,7 +102,10 @@ export interface Driver {
   moduleUnload(module: Pointer): number;
   moduleFunction(target: Out, module: Pointer, name: string): number;
   functionAttribute(kernel: Pointer, attribute: number, value: number): number;
-  launch(configuration: Uint8Array, kernel: Pointer, args: null, extra: BigUint64Array): number;
+  encodeTensorMap(
+    ...array: [map: Pointer, type: number, rank: number, address: Pointer, ...dimensions: TensorDimensions, ...number[]]
+  ): number;
+  launch(configuration: Uint8Array, kernel: Pointer, args: BigUint64Array, extra: null): number;
 }
 
 export function bindDriver(library: SharedLibrary): Driver {

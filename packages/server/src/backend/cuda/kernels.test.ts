@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { KERNEL_FILES, readKernelSource } from './kernels.ts';
 
-const KERNEL = /extern "C" __global__ void (?:__launch_bounds__\([^)]*\) )?(\w+)\(([^)]*)\) \{([^]*?)\n\}/g;
+const KERNEL = /extern "C" __global__ void (?:__\w+__\([^)]*\) )*(\w+)\(([^)]*)\) \{([^]*?)\n\}/g;
 
 const FUNCTION = /(\w+)\([^)]*\) \{([^]*?)\n\}/g;
 
@@ -21,6 +21,7 @@ function kernelsOf(file: string): RegExpExecArray[] {
 
 /** A letter for a parameter as C declares it. */
 function letterOf(parameter: string): string {
+  if (parameter.includes('TensorMap')) return 'm';
   if (parameter.includes('*') || /\bOffset\b/.test(parameter)) return 'p';
   return /\bfloat\b/.test(parameter) ? 'f' : 'i';
 }

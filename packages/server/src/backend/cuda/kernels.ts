@@ -32,7 +32,15 @@ export const KERNEL_FILES = {
     place_columns: 'pipiiii',
   },
   'few-rows.cu': { multiply_few_float16: 'pppiiii', multiply_few_bfloat16: 'pppiiii' },
-  'exchange.cu': { sum_over_cards: 'pippii', gather_over_cards: 'ppippiiiiiiiiii' },
+  'streamed-products.cu': {
+    stream_8: 'mmippiiiiiipif',
+    stream_32: 'mmippiiiiiipif',
+    stream_64: 'mmippiiiiiipif',
+    stream_in_pairs_8: 'mmippiiiiipifppp',
+    stream_in_pairs_32: 'mmippiiiiipifppp',
+    stream_in_pairs_64: 'mmippiiiiipifppp',
+  },
+  'exchange.cu': { sum_over_cards: 'pippiipppppi', gather_over_cards: 'ppippiiiiiiiiii' },
   'products.cu': { round_activations: 'piipiii', join_halves: 'ppi' },
   'attention.cu': {
     move_cells: 'ppipi',
@@ -76,6 +84,9 @@ export const KERNEL_FILES = {
   },
 } as const satisfies Readonly<Record<string, Readonly<Record<string, Signature>>>>;
 
+/** Of instructions that no other architecture has. */
+const HOPPER_FILES: readonly string[] = ['streamed-products.cu'] satisfies KernelFile[];
+
 type KernelFile = keyof typeof KERNEL_FILES;
 export type KernelName = { [File in KernelFile]: keyof (typeof KERNEL_FILES)[File] }[KernelFile];
 
@@ -114,10 +125,11 @@ export class Kernels {
     this.#driver = driver;
     this.#configuration = new LaunchConfiguration(architecture.major >= FIRST_OVERLAPPING);
     const cache = new ModuleCache(cacheFolder);
-    const options = [`--gpu-architecture=${architectureName(architecture)}`, '--std=c++17'];
+    const options = [`--gpu-architecture=${compileTarget(architecture)}`, '--std=c++17'];
     const compilerVersion = nvrtcVersion(nvrtc);
     try {
       for (const [name, signatures] of Object.entries(KERNEL_FILES)) {
+        if (HOPPER_FILES.includes(name) && !isHopper(architecture)) continue;
         const source = readKernelSource(name);
         const code = cache.get({ source, options, compilerVersion }, () => compileKernels(nvrtc, source, options));
         this.#load(name, code, signatures);
@@ -135,7 +147,7 @@ export class Kernels {
     if (grid.sharedBytes !== undefined) this.#allowShared(kernel, grid.sharedBytes);
     this.#parameters.pack(signature, args);
     const configuration = this.#configuration.describe(stream, grid);
-    requireSuccess(this.#driver.launch(configuration, handle, null, this.#parameters.extra), `kernel ${name}`);
+    requireSuccess(this.#driver.launch(configuration, handle, this.#parameters.places, null), `kernel ${name}`);
   }
 
   dispose(): void {
@@ -163,8 +175,17 @@ export class Kernels {
   }
 }
 
+export function isHopper({ major, minor }: Architecture): boolean {
+  return major === 9 && minor === 0;
+}
+
 export function architectureName({ major, minor }: Architecture): string {
   return `sm_${major}${minor}`;
+}
+
+/** What kernels are compiled for: Hopper with what only it has. */
+function compileTarget(architecture: Architecture): string {
+  return `${architectureName(architecture)}${isHopper(architecture) ? 'a' : ''}`;
 }
 
 export function readKernelSource(name: string): KernelSource {

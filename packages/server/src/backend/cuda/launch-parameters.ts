@@ -1,47 +1,48 @@
-/** Packs a kernel's arguments as C lays out a parameter list: each at a multiple of its own size. */
+/** A kernel's arguments as the driver takes them: each in memory of its own, and a list of where they are. */
 
 import { assert } from '../../base/assert.ts';
 import { addressOf, type Pointer } from '../../native/ffi.ts';
 
-/** A letter for each parameter: an address, a 32-bit integer, a float. */
+/** A letter for each parameter: an address, a 32-bit integer, a float, a map of an array. */
 export type Signature = string;
 
-export type Argument = Pointer | number;
+export type Scalar = Pointer | number;
 
-const MOST_BYTES = 256;
+export type Argument = Scalar | Uint8Array;
 
-const PARAMETER_BUFFER = 1n;
-const PARAMETER_SIZE = 2n;
-const END = 0n;
+/** More than any kernel has. */
+const MOST_PARAMETERS = 32;
+/** Of a map, the largest. */
+const PLACE_BYTES = 128;
 
 /** Memory for one list after the other: the driver copies each as it is launched. */
 export class LaunchParameters {
-  readonly bytes = new ArrayBuffer(MOST_BYTES);
+  readonly bytes = new ArrayBuffer(MOST_PARAMETERS * PLACE_BYTES);
+  readonly #bytes = new Uint8Array(this.bytes);
   readonly #view = new DataView(this.bytes);
-  readonly #size = new BigUint64Array(1);
-  /** `extra` of `cuLaunchKernel`. */
-  readonly extra = BigUint64Array.of(
-    ...[PARAMETER_BUFFER, addressOf(this.bytes), PARAMETER_SIZE, addressOf(this.#size.buffer), END],
-  );
+  /**
+   * `kernelParams` of `cuLaunchKernelEx`. All in one buffer, its other way, was seen to lose every argument of kernels that take
+   * maps (driver 580).
+   */
+  readonly places = BigUint64Array.from({ length: MOST_PARAMETERS }, (_, i) => {
+    return addressOf(this.bytes) + BigInt(i * PLACE_BYTES);
+  });
 
-  /** Returns the length in bytes. */
-  pack(signature: Signature, values: readonly Argument[]): number {
+  pack(signature: Signature, values: readonly Argument[]): void {
     assert(signature.length === values.length, `${signature.length} arguments, not ${values.length}`);
-    let offset = 0;
     for (const [i, value] of values.entries()) {
+      const place = i * PLACE_BYTES;
       if (typeof value === 'bigint') {
         assert(signature[i] === 'p', `argument ${i} is no address`);
-        offset = Math.ceil(offset / 8) * 8;
-        this.#view.setBigUint64(offset, value, true);
-        offset += 8;
+        this.#view.setBigUint64(place, value, true);
+      } else if (typeof value === 'object') {
+        assert(signature[i] === 'm', `argument ${i} is no map`);
+        this.#bytes.set(value, place);
       } else {
-        assert(signature[i] === 'i' || signature[i] === 'f', `argument ${i} is an address`);
-        if (signature[i] === 'i') this.#view.setInt32(offset, value, true);
-        else this.#view.setFloat32(offset, value, true);
-        offset += 4;
+        assert(signature[i] === 'i' || signature[i] === 'f', `argument ${i} is no number`);
+        if (signature[i] === 'i') this.#view.setInt32(place, value, true);
+        else this.#view.setFloat32(place, value, true);
       }
     }
-    this.#size[0] = BigInt(offset);
-    return offset;
   }
 }

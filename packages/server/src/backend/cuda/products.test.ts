@@ -3,6 +3,7 @@ import { describe, it } from 'node:test';
 import type { Projection } from '../backend.ts';
 import type { MatmulPrecision } from '../precision.ts';
 import { Places } from './adapter-table.ts';
+import type { Architecture } from './kernels.ts';
 import { groupProjections } from './products.ts';
 import { projectRows } from './row-operations.ts';
 import { FakeDevice } from './testing/fake-device.ts';
@@ -18,12 +19,20 @@ interface Given {
   readonly products: readonly (readonly number[])[];
 }
 
-function project(rowCount: number, precision: MatmulPrecision, projections: readonly Projection[]): Given {
-  const fake = new FakeDevice();
+const AMPERE = { major: 8, minor: 0 };
+
+function project(
+  rowCount: number,
+  precision: MatmulPrecision,
+  projections: readonly Projection[],
+  on?: Architecture,
+): Given {
+  const fake = new FakeDevice(undefined, on);
   const device = fake.begin(new Places(), precision);
   const { program } = device;
   const x = newValue(program, projections[0]!.inFeatures, { rows: Array.from({ length: rowCount }, () => []) });
   const ys = projectRows(device, x, projections) as CudaValue[];
+  for (const { slab } of ys) program.keep(slab);
   program.run(fake.arena, 'a test');
   fake.dispose();
   const kernels = fake.launches.map(({ name }) => name);
@@ -38,7 +47,7 @@ describe('products', () => {
     const o = fakeProjection('o', IN, 32, 'float16');
     assert.deepEqual(groupProjections([q, k, v, o]), [[q, k], [v], [o]]);
     assert.deepEqual(groupProjections([k, q]), [[k], [q]]);
-    const { ys, products } = project(5, 'medium', [q, k]);
+    const { ys, products } = project(5, 'medium', [q, k], AMPERE);
     assert.deepEqual(products, [[5, 160]]);
     assert.deepEqual(
       ys.map(({ slab, offset, stride, width }) => [slab === ys[0]!.slab, offset, stride, width]),
@@ -57,15 +66,35 @@ describe('products', () => {
       [2, 'medium'],
       [1, 'high'],
     ] as const) {
-      const { kernels, products } = project(rowCount, precision, one);
+      const { kernels, products } = project(rowCount, precision, one, AMPERE);
       assert.deepEqual({ kernels, products }, few);
     }
-    assert.deepEqual(project(3, 'medium', one).products, [[3, 128]]);
-    assert.deepEqual(project(1, 'medium', [fakeProjection('q', 60, 128)]).products, [[1, 128]]);
+    assert.deepEqual(project(3, 'medium', one, AMPERE).products, [[3, 128]]);
+    assert.deepEqual(project(1, 'medium', [fakeProjection('q', 60, 128)], AMPERE).products, [[1, 128]]);
+  });
+
+  it("stream through Hopper's shared memory, up to 64 rows of them", () => {
+    const one = [fakeProjection('q', IN, 128)];
+    const kernels = (rowCount: number, precision: MatmulPrecision): unknown =>
+      project(rowCount, precision, one).kernels.slice(1);
+    assert.deepEqual(kernels(1, 'medium'), ['stream_8']);
+    assert.deepEqual(kernels(9, 'medium'), ['stream_32']);
+    assert.deepEqual(kernels(32, 'high'), ['stream_64', 'join_halves']);
+    // Nothing is made of halves on their way.
+    assert.deepEqual(kernels(1, 'high'), ['multiply_few_bfloat16']);
+    assert.deepEqual(project(64, 'medium', one).products, []);
+    assert.deepEqual(project(65, 'medium', one).products, [[65, 128]]);
+    for (const [inFeatures, outFeatures] of [
+      [60, 128],
+      [IN, 124],
+    ] as const) {
+      const { products } = project(3, 'medium', [fakeProjection('q', inFeatures, outFeatures)]);
+      assert.deepEqual(products, [[3, outFeatures]]);
+    }
   });
 
   it('at high precision are of both halves of each activation', () => {
-    const { kernels, products } = project(3, 'high', [fakeProjection('q', IN, 128)]);
+    const { kernels, products } = project(3, 'high', [fakeProjection('q', IN, 128)], AMPERE);
     assert.deepEqual([kernels, products], [['round_activations', 'join_halves'], [[6, 128]]]);
   });
 
@@ -76,6 +105,6 @@ describe('products', () => {
 
   it('round activations once for all matrices of a type', () => {
     const [q, k] = [fakeProjection('q', IN, 128), fakeProjection('k', IN, 32)];
-    assert.deepEqual(project(3, 'medium', [k, q]).kernels, ['round_activations']);
+    assert.deepEqual(project(3, 'medium', [k, q], AMPERE).kernels, ['round_activations']);
   });
 });

@@ -1,7 +1,8 @@
 /**
  * Products with the base model's matrices. Beside a 16-bit matrix, activations are rounded to its type at precision
  * `medium`; at `high` each is the sum of two such numbers, multiplied side by side in one product, so that the matrix is
- * read once and results stay nearly float32's. Matrices that lie one after the other are multiplied as one.
+ * read once and results stay nearly float32's. Matrices that lie one after the other are multiplied as one. Chooses between
+ * kernels of our own and cuBLAS.
  */
 
 import { present } from '../../base/assert.ts';
@@ -10,16 +11,37 @@ import type { MatmulPrecision } from '../precision.ts';
 import type { Dtype } from '../../weights/tensor-view.ts';
 import type { Cublas, Product } from './cublas.ts';
 import { ELEMENT_TYPE } from './element-types.ts';
-import type { KernelName } from './kernels.ts';
+import { fewKernel, multiplyFew } from './few-product.ts';
+import { isHopper } from './kernels.ts';
 import type { Program } from './program.ts';
 import { claimOperand, type Operand } from './rounding.ts';
-import { elementsOf, FLOAT_BYTES, newValue, type CudaValue } from './values.ts';
+import type { Slab } from './slab.ts';
+import { fitsStream } from './stream-plan.ts';
+import { StreamedProduct, type StreamedMatrix } from './streamed-product.ts';
+import type { Summand } from './summand.ts';
+import { elementsOf, FLOAT_BYTES, isDense, newValue, type CudaValue } from './values.ts';
 import type { CudaWeight } from './weights.ts';
 
+interface ProductDevice {
+  readonly program: Program;
+  readonly cublas: Cublas;
+}
+
+/** What operands are made for. */
+interface OperandUse {
+  readonly dtype: Dtype;
+  readonly precision: MatmulPrecision;
+  /** By products that can bring a norm's factors. */
+  readonly isStreamed: boolean;
+}
+
 /** Prepares `x` for products with matrices of a type; one operand serves several projections. */
-export function makeOperand(program: Program, x: CudaValue, dtype: Dtype, precision: MatmulPrecision): Operand {
+export function makeOperand(program: Program, x: CudaValue, use: OperandUse): Operand {
+  const { dtype, precision } = use;
   if (dtype === 'float32') return { slab: x.slab, offset: x.offset, dtype, isSplit: false };
-  const written = x.rounding?.request(dtype, precision);
+  // Whose numbers others read is made anyway.
+  const isDeferred = use.isStreamed && !x.slab.isNeeded;
+  const written = (isDeferred ? x.norm?.request(dtype, precision) : undefined) ?? x.rounding?.request(dtype, precision);
   if (written !== undefined) return written;
   const operand = claimOperand(program, elementsOf(x), dtype, precision);
   const target = [operand.slab, ELEMENT_TYPE[dtype], Number(operand.isSplit)] as const;
@@ -45,65 +67,82 @@ function isNext(before: CudaWeight, weight: CudaWeight): boolean {
 
 /** `x W^T` of each projection of a group, without bias: parts of one product. */
 export function multiply(
-  program: Program,
-  cublas: Cublas,
+  { program, cublas }: ProductDevice,
   x: CudaValue,
   operand: Operand,
   group: readonly Projection[],
+  isAdapted: boolean,
 ): CudaValue[] {
-  const first = present(group[0], 'a projection');
-  const { address: weight, dtype } = first.weight as CudaWeight;
-  const { inFeatures } = first;
-  const outFeatures = group.reduce((sum, projection) => sum + projection.outFeatures, 0);
-  const y = newValue(program, outFeatures, x.rowSet);
-  const matrix = { weight, dtype, inFeatures, outFeatures, xStride: dtype === 'float32' ? x.stride : x.width };
-  const kernel = fewKernel(x, operand, inFeatures);
-  if (kernel !== undefined) multiplyFew(program, kernel, operand, matrix, y);
-  else multiplyMany(program, cublas, operand, matrix, y);
+  const matrix = { ...matrixOf(group), xStride: operand.dtype === 'float32' ? x.stride : x.width };
+  const y = newValue(program, matrix.outFeatures, x.rowSet);
+  const columns = operand.isSplit ? 2 * x.rows : x.rows;
+  // Of outputs that are changed before anybody reads them, streaming makes nothing on their way.
+  const gainsByStreaming = isStreamed(program, matrix, columns) && !isAdapted && !operand.isSplit;
+  const few = gainsByStreaming ? undefined : fewKernel(matrix, columns);
+  if (few === undefined) return partsOf(multiplyMany(program, cublas, { operand, matrix, columns, y }), group);
+  multiplyFew(program, few, operand, matrix, y);
   return partsOf(y, group);
+}
+
+/** Whether the matrices of all groups stream, beside so many rows of activations. */
+export function areStreamed(program: Program, groups: readonly Projection[][], columns: number): boolean {
+  return groups.every((group) => isStreamed(program, matrixOf(group), columns));
+}
+
+function isStreamed({ device }: Program, matrix: StackedMatrix, columns: number): matrix is StreamedMatrix {
+  return isHopper(device.properties) && matrix.dtype !== 'float32' && fitsStream({ ...matrix, columns });
+}
+
+type StackedMatrix = Omit<Matrix, 'xStride'>;
+
+function matrixOf(group: readonly Projection[]): StackedMatrix {
+  const { weight, inFeatures } = present(group[0], 'a projection');
+  const { address, dtype } = weight as CudaWeight;
+  const outFeatures = group.reduce((sum, projection) => sum + projection.outFeatures, 0);
+  return { weight: address, dtype, inFeatures, outFeatures };
 }
 
 type Matrix = Pick<Product, 'weight' | 'dtype' | 'inFeatures' | 'outFeatures' | 'xStride'>;
 
-/** As the kernel for few rows works: columns at most, outputs that a block computes at once, inputs that a thread loads at once. */
-const FEW = { columns: 2, outputs: 4, inputs: 8, threads: 256, blocksPerMultiprocessor: 3 };
-
-const FEW_KERNELS: Readonly<Record<Dtype, KernelName | undefined>> = {
-  float32: undefined,
-  float16: 'multiply_few_float16',
-  bfloat16: 'multiply_few_bfloat16',
-};
-
-/** Undefined where there are too many rows for it. */
-function fewKernel({ rows }: CudaValue, { dtype, isSplit }: Operand, inFeatures: number): KernelName | undefined {
-  const columns = isSplit ? 2 * rows : rows;
-  return columns <= FEW.columns && inFeatures % FEW.inputs === 0 ? FEW_KERNELS[dtype] : undefined;
+interface Factors {
+  readonly operand: Operand;
+  readonly matrix: Matrix;
+  /** Rows of activations, of which the operand has two for one where it is in halves. */
+  readonly columns: number;
+  readonly y: CudaValue;
 }
 
-function multiplyFew(
-  program: Program,
-  kernel: KernelName,
-  operand: Operand,
-  { weight, inFeatures, outFeatures }: Matrix,
-  y: CudaValue,
-): void {
-  const most = program.device.properties.multiprocessorCount * FEW.blocksPerMultiprocessor;
-  const blockCount = Math.min(most, Math.ceil(outFeatures / FEW.outputs));
-  const columns = operand.isSplit ? 2 * y.rows : y.rows;
-  program.launch(
-    ...([kernel, { blocks: [blockCount], threads: FEW.threads }, y, weight, operand] as const),
-    ...[columns, Number(operand.isSplit), inFeatures, outFeatures],
-  );
+/** Halves are multiplied side by side and joined then. */
+function multiplyMany(program: Program, cublas: Cublas, factors: Factors): CudaValue {
+  const { operand, columns, y } = factors;
+  if (!operand.isSplit) return { ...y, product: multiplyInto(y.slab, program, cublas, factors) };
+  const halves = program.claim(columns * y.width * FLOAT_BYTES);
+  multiplyInto(halves, program, cublas, factors);
+  program.launchOver(elementsOf(y), 'join_halves', y, halves);
+  return y;
 }
 
-function multiplyMany(program: Program, cublas: Cublas, operand: Operand, matrix: Matrix, y: CudaValue): void {
-  const { slab, offset, isSplit } = operand;
-  const rows = isSplit ? 2 * y.rows : y.rows;
-  const product = isSplit ? program.claim(rows * y.width * FLOAT_BYTES) : y.slab;
-  program.add([slab, product], () =>
-    cublas.multiply({ ...matrix, x: slab.address + BigInt(offset), y: product.address, rows }),
+function multiplyInto(target: Slab, program: Program, cublas: Cublas, factors: Factors): StreamedProduct | undefined {
+  const { operand, matrix, columns } = factors;
+  if (isStreamed(program, matrix, columns)) return new StreamedProduct(program, operand, matrix, target, columns);
+  const { slab, offset } = operand;
+  program.add([slab, target], () =>
+    cublas.multiply({ ...matrix, x: slab.address + BigInt(offset), y: target.address, rows: columns }),
   );
-  if (isSplit) program.launchOver(elementsOf(y), 'join_halves', y, product);
+  return undefined;
+}
+
+/** The product of which these are the halves, where it can gate the one by the other on its way out. */
+export function gateable(gate: CudaValue, up: CudaValue): StreamedProduct | undefined {
+  const { product, width, offset, stride } = gate;
+  const areHalves = up.product === product && stride === 2 * width && up.offset - offset === width * FLOAT_BYTES;
+  return areHalves && product?.isUntouched && product.canGate ? product : undefined;
+}
+
+/** What makes all of `value`, where it can add the other on its way out. */
+export function summandOf(value: CudaValue, other: CudaValue): Summand | undefined {
+  const summand = value.sum ?? value.product;
+  return isDense(value) && summand?.takes(other) ? summand : undefined;
 }
 
 function partsOf(y: CudaValue, group: readonly Projection[]): CudaValue[] {

@@ -13,7 +13,7 @@ import { perElement } from './grids.ts';
 import { layOutInputs, packInputs, type InputData, type InputLayout } from './input-block.ts';
 import type { KernelName } from './kernels.ts';
 import type { Grid } from './launch-configuration.ts';
-import type { Argument } from './launch-parameters.ts';
+import type { Scalar } from './launch-parameters.ts';
 import type { Meeting } from './shards/collectives.ts';
 import { Slab } from './slab.ts';
 import { planSlabs, type SlabPlan } from './slab-plan.ts';
@@ -32,11 +32,11 @@ interface OptionalSlab {
 
 /** An argument that is known when the program runs; a function's slabs are named by `extend`. */
 export type LateArgument =
-  | Argument
+  | Scalar
   | Slab
   | { readonly slab: Slab; readonly offset: number }
   | OptionalSlab
-  | (() => Argument);
+  | (() => Scalar);
 
 /** What is given to the device, or what to bring to a meeting of all shards. */
 type Operation = (() => void) | { readonly bring: () => Meeting };
@@ -84,8 +84,15 @@ export class Program {
   }
 
   launch(name: KernelName, grid: Grid, ...args: LateArgument[]): number {
+    return this.launchWhere(() => true, name, grid, ...args);
+  }
+
+  /** As far as somebody wants it once all operations are written down. */
+  launchWhere(isWanted: () => boolean, name: KernelName, grid: Grid, ...args: LateArgument[]): number {
     const { kernels } = this.device;
-    const operation = this.add([], () => kernels.launch(this.stream.handle, name, grid, ...args.map(resolve)));
+    const operation = this.add([], () => {
+      if (isWanted()) kernels.launch(this.stream.handle, name, grid, ...args.map(resolve));
+    });
     for (const argument of args) {
       if (typeof argument !== 'object') continue;
       if ('optional' in argument) this.extend(argument.optional, operation, true);
@@ -160,7 +167,7 @@ export class Program {
   }
 }
 
-function resolve(argument: LateArgument): Argument {
+function resolve(argument: LateArgument): Scalar {
   if (typeof argument === 'function') return argument();
   if (typeof argument !== 'object') return argument;
   if (argument instanceof Slab) return argument.address;

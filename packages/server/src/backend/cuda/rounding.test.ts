@@ -18,7 +18,8 @@ function launchesFor(...dtypes: Dtype[]): Launch[] {
   const x: CudaValue = { ...y, rounding };
   const inputs = [y, 8, y, 8, 8] as const;
   rounding.writtenBy(program.launchOver(24, 'gated_silu', { optional: y.slab }, ...rounding.arguments, ...inputs));
-  for (const dtype of dtypes) program.keep(makeOperand(program, x, dtype, 'high').slab);
+  for (const dtype of dtypes)
+    program.keep(makeOperand(program, x, { dtype, precision: 'high', isStreamed: false }).slab);
   program.run(fake.arena, 'a test');
   fake.dispose();
   return fake.launches;

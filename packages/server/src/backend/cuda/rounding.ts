@@ -16,6 +16,15 @@ export interface Operand {
   readonly offset: number;
   readonly dtype: Dtype;
   readonly isSplit: boolean;
+  /** By which products multiply their outputs: the norm's, where it was left to them. */
+  readonly factors?: RowFactors;
+}
+
+/** Of each row `1 / sqrt(mean of squares + epsilon)`, as sums of squares over so many parts of it, `[rows, parts]` float32. */
+interface RowFactors {
+  readonly squares: Slab;
+  readonly parts: number;
+  readonly epsilon: number;
 }
 
 /** Memory for so many activations in the type of the matrices beside which they are multiplied. */
@@ -27,19 +36,21 @@ export function claimOperand(program: Program, count: number, dtype: Dtype, prec
 export class Rounding {
   readonly #program: Program;
   readonly #count: number;
+  readonly #only: Dtype | undefined;
   #operation: number | undefined;
   #operand: Operand | undefined;
 
-  /** Of a value of so many elements. */
-  constructor(program: Program, count: number) {
+  /** Of a value of so many elements; `only` in one type, where that is all that the operation can. */
+  constructor(program: Program, count: number, only?: Dtype) {
     this.#program = program;
     this.#count = count;
+    this.#only = only;
   }
 
   /** What the kernel takes for it: where to, the type, and whether in halves. */
   get arguments(): LateArgument[] {
     return [
-      () => this.#address,
+      () => this.address,
       () => ELEMENT_TYPE[this.#operand?.dtype ?? 'float32'],
       () => Number(this.#operand?.isSplit ?? false),
     ];
@@ -50,9 +61,9 @@ export class Rounding {
     this.#operation = operation;
   }
 
-  /** Undefined where it is written in another type already. */
+  /** Undefined where it is written in another type, or would have to be. */
   request(dtype: Dtype, precision: MatmulPrecision): Operand | undefined {
-    if (this.#operation === undefined) return undefined;
+    if (this.#operation === undefined || dtype !== (this.#only ?? dtype)) return undefined;
     if (this.#operand === undefined) {
       this.#operand = claimOperand(this.#program, this.#count, dtype, precision);
       this.#program.extend(this.#operand.slab, this.#operation);
@@ -60,7 +71,12 @@ export class Rounding {
     return this.#operand.dtype === dtype ? this.#operand : undefined;
   }
 
-  get #address(): Pointer {
+  get isAsked(): boolean {
+    return this.#operand !== undefined;
+  }
+
+  /** Null where nobody asked for it. */
+  get address(): Pointer {
     return this.#operand?.slab.address ?? NULL;
   }
 }

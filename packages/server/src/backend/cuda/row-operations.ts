@@ -5,7 +5,7 @@ import type { MatmulPrecision } from '../precision.ts';
 import type { Dtype } from '../../weights/tensor-view.ts';
 import type { AdapterProducts } from './adapter-products.ts';
 import type { Cublas } from './cublas.ts';
-import { groupProjections, makeOperand, multiply } from './products.ts';
+import { areStreamed, groupProjections, makeOperand, multiply } from './products.ts';
 import type { Program } from './program.ts';
 import type { Operand } from './rounding.ts';
 import { elementsOf, requireDense, type CudaValue } from './values.ts';
@@ -19,15 +19,17 @@ export interface RowDevice {
 }
 
 export function projectRows(device: RowDevice, value: Value, projections: readonly Projection[]): Value[] {
-  const { program, cublas, adapters, precision } = device;
+  const { program, adapters, precision } = device;
   const x = value as CudaValue;
   const shrunk = adapters.shrink(x, projections);
   const operands = new Map<Dtype, Operand>();
-  const products = groupProjections(projections).flatMap((group) => {
+  const groups = groupProjections(projections);
+  const isStreamed = areStreamed(program, groups, x.rows);
+  const products = groups.flatMap((group) => {
     const { dtype } = group[0]!.weight as CudaWeight;
-    const operand = operands.get(dtype) ?? makeOperand(program, x, dtype, precision);
+    const operand = operands.get(dtype) ?? makeOperand(program, x, { dtype, precision, isStreamed });
     operands.set(dtype, operand);
-    return multiply(program, cublas, x, operand, group);
+    return multiply(device, x, operand, group, shrunk.sets.length > 0);
   });
   adapters.expand(shrunk, products);
   for (const [i, { bias }] of projections.entries()) if (bias) addBias(program, products[i]!, bias as CudaWeight);

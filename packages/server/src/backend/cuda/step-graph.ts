@@ -9,10 +9,13 @@ import type { AttentionShape, EmbeddingTable, Graph, Projection, Rotary, Value, 
 import { attend } from './attention.ts';
 import { ELEMENT_TYPE } from './element-types.ts';
 import { perHead, perNorm, perRow } from './grids.ts';
+import { DeferredNorm } from './deferred-norm.ts';
 import type { CudaKvStore } from './kv-store.ts';
 import type { LateArgument } from './program.ts';
+import { gateable, summandOf } from './products.ts';
 import { Rounding } from './rounding.ts';
 import { addRows, projectRows, type RowDevice } from './row-operations.ts';
+import type { Summand } from './summand.ts';
 import type { StepInputs } from './step-inputs.ts';
 import { elementsOf, newValue, requireDense, type CudaValue } from './values.ts';
 import type { CudaWeight } from './weights.ts';
@@ -63,14 +66,18 @@ export class StepGraph implements Graph {
     const y = newValue(program, width, rowSet);
     const rounding = new Rounding(program, elementsOf(y));
     const size = weight.shape[0]!;
+    const { address } = weight as CudaWeight;
     const parts = width / size;
-    const operation = program.launch(
+    const summand = this.#addOnTheWay(x as CudaValue);
+    const operation = program.launchWhere(
+      () => summand === undefined || y.slab.isNeeded || rounding.isAsked,
       ...(['norm_rows', perNorm(y.rows * parts, size), { optional: y.slab }, ...rounding.arguments] as const),
       ...this.#normInput(x as CudaValue),
-      ...([(weight as CudaWeight).address, size, parts, epsilon] as const),
+      ...([address, size, parts, epsilon] as const),
     );
     rounding.writtenBy(operation);
-    return withRounding(y, rounding);
+    const norm = summand && parts === 1 ? new DeferredNorm(summand, address, epsilon) : undefined;
+    return withRounding({ ...y, norm }, rounding);
   }
 
   rotary(x: Value, rotary: Rotary): Value {
@@ -88,6 +95,8 @@ export class StepGraph implements Graph {
     const { program } = this.#device;
     const [a, b] = [this.#computed(gate), this.#computed(up)];
     const y = newValue(program, a.width, a.rowSet);
+    const product = gateable(a, b);
+    if (product) return withRounding(y, product.gate(y.slab));
     const rounding = new Rounding(program, elementsOf(y));
     const inputs = [a, a.stride, b, b.stride, a.width] as const;
     const outputs = [{ optional: y.slab }, ...rounding.arguments] as const;
@@ -114,10 +123,28 @@ export class StepGraph implements Graph {
   /** A value whose memory holds it by now. */
   #computed(value: Value): CudaValue {
     assert(!this.#rotations.has(value), 'what is rotated goes to attention');
+    this.#addOnTheWay(value as CudaValue);
     const sum = this.#sums.get(value);
     if (sum !== undefined) addRows(this.#device.program, sum.a, sum.b, value as CudaValue);
     this.#sums.delete(value);
     return value as CudaValue;
+  }
+
+  /** A sum that what makes one of both can make: computed from then on. Returns what makes it. */
+  #addOnTheWay(y: CudaValue): Summand | undefined {
+    const { a, b } = this.#sums.get(y) ?? {};
+    if (a === undefined || b === undefined) return undefined;
+    for (const [value, residual] of [
+      [b, a],
+      [a, b],
+    ] as const) {
+      const summand = summandOf(value, residual);
+      if (summand === undefined) continue;
+      summand.add(residual, y.slab);
+      this.#sums.delete(y);
+      return summand;
+    }
+    return undefined;
   }
 
   /** Where the sum goes, and the two that are added; or nowhere, and one alone. */

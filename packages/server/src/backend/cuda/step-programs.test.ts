@@ -50,7 +50,7 @@ function beginProgram(): RowDevice {
 
 const stepGraph: StepShard['stepGraph'] = (device, inputs, store) => new StepGraph(device, inputs, store);
 /** One shard meets nobody. */
-const collectives = { hold: () => assert.fail('no meeting') };
+const collectives = { finishesSums: false, hold: () => assert.fail('no meeting') };
 
 function decode(rowCount: number, position = 7): StepSegment[] {
   return Array.from({ length: rowCount }, (_, i) => {

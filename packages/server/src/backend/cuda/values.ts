@@ -2,10 +2,13 @@
 
 import { assert } from '../../base/assert.ts';
 import type { Value } from '../backend.ts';
+import type { DeferredNorm } from './deferred-norm.ts';
 import type { Program } from './program.ts';
 import type { Rounding } from './rounding.ts';
 import type { RowSet } from './row-set.ts';
 import type { Slab } from './slab.ts';
+import type { StreamedProduct } from './streamed-product.ts';
+import type { Summand } from './summand.ts';
 
 export const FLOAT_BYTES = 4;
 
@@ -19,6 +22,12 @@ export interface CudaValue extends Value {
   readonly rowSet: RowSet;
   /** The operation that makes it can also write it in 16 bits. */
   readonly rounding?: Rounding;
+  /** It is a norm that the products around it can do. */
+  readonly norm?: DeferredNorm | undefined;
+  /** What it came from, all of it or a part. */
+  readonly product?: StreamedProduct | undefined;
+  /** Of a sum over all cards: what makes it. */
+  readonly sum?: Summand | undefined;
 }
 
 export function newValue(program: Program, width: number, rowSet: RowSet): CudaValue {
@@ -28,6 +37,11 @@ export function newValue(program: Program, width: number, rowSet: RowSet): CudaV
 
 export function elementsOf({ rows, width }: Value): number {
   return rows * width;
+}
+
+/** Whether its rows lie one after the other, with nothing before them. */
+export function isDense({ stride, width, offset }: CudaValue): boolean {
+  return stride === width && offset === 0;
 }
 
 /** For operations that look at a value as a list of numbers. */

@@ -7,9 +7,8 @@ constexpr int SHRINK_THREADS = 32 * SHRINK_WARPS;
 constexpr int EXPAND_WARPS = 4;
 constexpr int EXPAND_THREADS = 32 * EXPAND_WARPS;
 
-// Warps that a multiprocessor has registers for: with more of them, each would have too few.
-template <int ROWS>
-constexpr int RESIDENT_WARPS = ROWS == 1 ? 24 : ROWS == 2 ? 20 : 16;
+// Warps that a multiprocessor has registers for: with more of them, each would have too few for what it has under way.
+constexpr int RESIDENT_WARPS = 16;
 
 // Shrunk rows are `[share, row, projection, part, rank of the share]` float32, where the parts are those of the inner dimension.
 struct ShrunkShape {
@@ -129,7 +128,7 @@ __device__ inline void shrinkShare(float* shrunk, const ShrinkInput& input, cons
 }
 
 // Uses of up to so many rows. Blocks with nothing to do wait as well: who waits for these kernels waits for all before them.
-extern "C" __global__ void __launch_bounds__(SHRINK_THREADS, RESIDENT_WARPS<1> / SHRINK_WARPS) shrink_rows_1(
+extern "C" __global__ void __launch_bounds__(SHRINK_THREADS, RESIDENT_WARPS / SHRINK_WARPS) shrink_rows_1(
     float* shrunk, const float* x, int stride, const Use* uses, int inFeatures, int partLength, int place0, int place1,
     int place2, int place3) {
   letNextBegin();
@@ -138,7 +137,7 @@ extern "C" __global__ void __launch_bounds__(SHRINK_THREADS, RESIDENT_WARPS<1> /
   waitForPrevious();
 }
 
-extern "C" __global__ void __launch_bounds__(SHRINK_THREADS, RESIDENT_WARPS<2> / SHRINK_WARPS) shrink_rows_2(
+extern "C" __global__ void __launch_bounds__(SHRINK_THREADS, RESIDENT_WARPS / SHRINK_WARPS) shrink_rows_2(
     float* shrunk, const float* x, int stride, const Use* uses, int inFeatures, int partLength, int place0, int place1,
     int place2, int place3) {
   letNextBegin();
@@ -147,7 +146,7 @@ extern "C" __global__ void __launch_bounds__(SHRINK_THREADS, RESIDENT_WARPS<2> /
   waitForPrevious();
 }
 
-extern "C" __global__ void __launch_bounds__(SHRINK_THREADS, RESIDENT_WARPS<4> / SHRINK_WARPS) shrink_rows_4(
+extern "C" __global__ void __launch_bounds__(SHRINK_THREADS, RESIDENT_WARPS / SHRINK_WARPS) shrink_rows_4(
     float* shrunk, const float* x, int stride, const Use* uses, int inFeatures, int partLength, int place0, int place1,
     int place2, int place3) {
   letNextBegin();
@@ -435,7 +434,7 @@ __device__ inline void expandShare(const float* shrunk, const Use* uses, int par
 }
 
 // Uses of up to so many rows.
-extern "C" __global__ void __launch_bounds__(EXPAND_THREADS, RESIDENT_WARPS<1> / EXPAND_WARPS) expand_rows_1(
+extern "C" __global__ void __launch_bounds__(EXPAND_THREADS, RESIDENT_WARPS / EXPAND_WARPS) expand_rows_1(
     const float* shrunk, const Use* uses, int partCount, int projectionCount, int outputsPerTile, float* y0, int stride0,
     int place0, int out0, float* y1, int stride1, int place1, int out1, float* y2, int stride2, int place2, int out2,
     float* y3, int stride3, int place3, int out3) {
@@ -446,7 +445,7 @@ extern "C" __global__ void __launch_bounds__(EXPAND_THREADS, RESIDENT_WARPS<1> /
   waitForPrevious();
 }
 
-extern "C" __global__ void __launch_bounds__(EXPAND_THREADS, RESIDENT_WARPS<2> / EXPAND_WARPS) expand_rows_2(
+extern "C" __global__ void __launch_bounds__(EXPAND_THREADS, RESIDENT_WARPS / EXPAND_WARPS) expand_rows_2(
     const float* shrunk, const Use* uses, int partCount, int projectionCount, int outputsPerTile, float* y0, int stride0,
     int place0, int out0, float* y1, int stride1, int place1, int out1, float* y2, int stride2, int place2, int out2,
     float* y3, int stride3, int place3, int out3) {
@@ -457,7 +456,7 @@ extern "C" __global__ void __launch_bounds__(EXPAND_THREADS, RESIDENT_WARPS<2> /
   waitForPrevious();
 }
 
-extern "C" __global__ void __launch_bounds__(EXPAND_THREADS, RESIDENT_WARPS<4> / EXPAND_WARPS) expand_rows_4(
+extern "C" __global__ void __launch_bounds__(EXPAND_THREADS, RESIDENT_WARPS / EXPAND_WARPS) expand_rows_4(
     const float* shrunk, const Use* uses, int partCount, int projectionCount, int outputsPerTile, float* y0, int stride0,
     int place0, int out0, float* y1, int stride1, int place1, int out1, float* y2, int stride2, int place2, int out2,
     float* y3, int stride3, int place3, int out3) {

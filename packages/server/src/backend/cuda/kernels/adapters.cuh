@@ -139,7 +139,7 @@ __device__ inline Eight<TYPE> loadEight(const void* memory, int type, Offset sta
     const float4* from = reinterpret_cast<const float4*>(static_cast<const float*>(memory) + start);
     return {from[0], from[1]};
   } else {
-    return {*reinterpret_cast<const uint4*>(static_cast<const Bits16*>(memory) + start)};
+    return {loadOnce(reinterpret_cast<const uint4*>(static_cast<const Bits16*>(memory) + start))};
   }
 }
 

@@ -46,6 +46,15 @@ __device__ inline void storeRounded(void* rounded, int type, int isSplit, Offset
   if (isSplit) storeElement(rounded, type, count + i, value - loadElement(rounded, type, i));
 }
 
+// Of weights, which are read once: they need no place in the first-level cache.
+__device__ inline uint4 loadOnce(const uint4* from) {
+  uint4 bits;
+  asm volatile("ld.global.nc.L1::no_allocate.v4.u32 {%0, %1, %2, %3}, [%4];"
+               : "=r"(bits.x), "=r"(bits.y), "=r"(bits.z), "=r"(bits.w)
+               : "l"(from));
+  return bits;
+}
+
 // Where results go: as they are and rounded, of which nobody may need the one or the other.
 struct Output {
   float* y;

@@ -65,28 +65,55 @@ __device__ inline float4 arrivedFrom(const Cards& cards, int sender, unsigned ex
   return loadArrived(cards.mailboxes[cards.card].numbers + placeOf(sender, exchange));
 }
 
+__device__ inline float4 plus(float4 a, float4 b) { return {a.x + b.x, a.y + b.y, a.z + b.z, a.w + b.w}; }
+
+// What is made of sums, `[rows, width]`, on their way: with a residual added they go to `y`, if that is not null; and times a norm's
+// weights to `scaled`, bfloat16, with the sum of squares of each chunk. Widths are multiples of a chunk.
+struct Finish {
+  const float* residual;
+  float* y;
+  const float* weights;
+  Bits16* scaled;
+  float* squares;
+  int width;
+
+  // The whole block takes part.
+  __device__ inline void apply(int i, float4 sum) const {
+    if (y != nullptr) *reinterpret_cast<float4*>(y + i) = sum;
+    if (weights == nullptr) return;
+    const float4 scale = *reinterpret_cast<const float4*>(weights + i % width);
+    const float values[] = {sum.x * scale.x, sum.y * scale.y, sum.z * scale.z, sum.w * scale.w};
+#pragma unroll
+    for (int k = 0; k < 4; k++) scaled[i + k] = roundToBfloat16(values[k]);
+    const float total = blockSum(sum.x * sum.x + sum.y * sum.y + sum.z * sum.z + sum.w * sum.w);
+    if (threadIdx.x == 0) squares[i / CHUNK] = total;
+  }
+};
+
 // Replaces `count` numbers, a multiple of 4, by their sums over all cards, added in the order of the cards: every card has the same
-// sums. Blocks of 512 threads.
-extern "C" __global__ void __launch_bounds__(512) sum_over_cards(float* y, int count, const Mailbox* mailboxes,
-                                                                 unsigned* exchanges, int card, int cardCount) {
+// sums. Where there is a residual, they are finished. Blocks of 512 threads.
+extern "C" __global__ void __launch_bounds__(512) sum_over_cards(float* sums, int count, const Mailbox* mailboxes,
+                                                                 unsigned* exchanges, int card, int cardCount,
+                                                                 const float* residual, float* y, const float* weights,
+                                                                 void* scaled, float* squares, int width) {
   beginKernel();
   const Cards cards = {mailboxes, card, cardCount};
+  const Finish finish = {residual, y, weights, static_cast<Bits16*>(scaled), squares, width};
   unsigned exchange = exchanges[blockIdx.x];
   for (int start = blockIdx.x * CHUNK; start < count; start += gridDim.x * CHUNK) {
     const int i = start + threadIdx.x * 4;
-    float4* numbers = reinterpret_cast<float4*>(y + i);
-    const float4 own = i < count ? *numbers : float4{0.0f, 0.0f, 0.0f, 0.0f};
+    const float4 nothing = {0.0f, 0.0f, 0.0f, 0.0f};
+    float4* numbers = reinterpret_cast<float4*>(sums + i);
+    const float4 own = i < count ? *numbers : nothing;
+    const float4 before = residual != nullptr ? *reinterpret_cast<const float4*>(residual + i) : nothing;
     exchangeWith(cards, ++exchange, own);
     if (i >= count) continue;
-    float4 sum = {0.0f, 0.0f, 0.0f, 0.0f};
+    float4 sum = nothing;
     for (int sender = 0; sender < cardCount; sender++) {
-      const float4 part = sender == card ? own : arrivedFrom(cards, sender, exchange);
-      sum.x += part.x;
-      sum.y += part.y;
-      sum.z += part.z;
-      sum.w += part.w;
+      sum = plus(sum, sender == card ? own : arrivedFrom(cards, sender, exchange));
     }
     *numbers = sum;
+    if (residual != nullptr) finish.apply(i, plus(sum, before));
   }
   if (threadIdx.x == 0) exchanges[blockIdx.x] = exchange;
 }

@@ -10,15 +10,6 @@ const int GROUP = 4;
 const int AHEAD = 2;
 const int COLUMNS = 2;
 
-// Of a matrix that is read once: it needs no place in the first-level cache.
-__device__ inline uint4 loadOnce(const uint4* from) {
-  uint4 bits;
-  asm volatile("ld.global.nc.L1::no_allocate.v4.u32 {%0, %1, %2, %3}, [%4];"
-               : "=r"(bits.x), "=r"(bits.y), "=r"(bits.z), "=r"(bits.w)
-               : "l"(from));
-  return bits;
-}
-
 // Of two neighbouring numbers.
 template <int TYPE>
 __device__ inline float firstOf(unsigned pair) {

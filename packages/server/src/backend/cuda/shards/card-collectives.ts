@@ -5,6 +5,8 @@ import type { NcclCollectives } from './nccl-collectives.ts';
 import type { PeerExchange } from './peer-exchange.ts';
 
 export class CardCollectives implements Collectives {
+  /** Those that are finished are of few rows, which go through memory. */
+  readonly finishesSums = true;
   readonly #peers: PeerExchange;
   readonly #nccl: NcclCollectives;
 

@@ -15,7 +15,27 @@ export interface SumMeeting {
   readonly kind: 'sum';
   readonly address: Pointer;
   readonly count: number;
+  /** Only where the collectives finish sums. */
+  readonly finish?: SumFinish | undefined;
 }
+
+/** What is made of sums `[rows, width]` on their way, each as far as its address is not null. */
+export interface SumFinish {
+  /** A multiple of what `FINISHED_TOGETHER` says. */
+  readonly width: number;
+  /** Added to the sums, `[rows, width]` float32; all that follows is of both together. */
+  readonly residual: Pointer;
+  readonly y: Pointer;
+  /** A norm's, `[width]` float32. */
+  readonly weights: Pointer;
+  /** Times these weights, `[rows, width]` bfloat16. */
+  readonly scaled: Pointer;
+  /** Sums of squares of so many neighbours each, `[rows, width / neighbours]` float32. */
+  readonly squares: Pointer;
+}
+
+/** Neighbours of which there is a sum of squares: as many as a block of kernels/exchange.cu has at once. */
+export const FINISHED_TOGETHER = 2048;
 
 /** Every shard's columns are put together on all of them. */
 export interface GatherMeeting {
@@ -35,6 +55,8 @@ export interface GatherMeeting {
 export type Meeting = SumMeeting | GatherMeeting;
 
 export interface Collectives {
+  /** Whether sums may come with what is to be made of them. */
+  readonly finishesSums: boolean;
   /** Gives all streams their share of the work: what each shard brings to the same meeting, in the order of the shards. */
   hold(meetings: readonly Meeting[]): void;
 }

@@ -14,6 +14,7 @@ const FLOAT32 = 7;
 const SUM = 0;
 
 export class NcclCollectives implements Collectives {
+  readonly finishesSums = false;
   readonly #nccl: Nccl;
   readonly #communicators: BigUint64Array;
   readonly #cards: readonly MeetingCard[];

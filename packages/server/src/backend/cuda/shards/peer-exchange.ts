@@ -4,16 +4,24 @@
  */
 
 import { Owned } from '../../../base/owned.ts';
-import type { Pointer } from '../../../native/ffi.ts';
+import { NULL, type Pointer } from '../../../native/ffi.ts';
 import type { DeviceMemory } from '../device-memory.ts';
 import type { CudaDevice } from '../device.ts';
 import { requireSuccess } from '../driver.ts';
 import type { Grid } from '../launch-configuration.ts';
 import { FLOAT_BYTES } from '../values.ts';
-import { firstColumns, type GatherMeeting, type Meeting, type MeetingCard, type SumMeeting } from './collectives.ts';
+import {
+  FINISHED_TOGETHER,
+  firstColumns,
+  type GatherMeeting,
+  type Meeting,
+  type MeetingCard,
+  type SumFinish,
+  type SumMeeting,
+} from './collectives.ts';
 
 /** As kernels/exchange.cu has them. */
-const CHUNK = 2048;
+const CHUNK = FINISHED_TOGETHER;
 const THREADS = 512;
 const MOST_BLOCKS = 256;
 const MOST_CARDS = 8;
@@ -27,6 +35,8 @@ const MANY = 2 ** 22;
 
 /** Even and odd exchanges have memory of their own. */
 const BYTES_PER_SENDER = 2 * MOST_BLOCKS * CHUNK * FLOAT_BYTES;
+
+const NO_FINISH: SumFinish = { residual: NULL, y: NULL, weights: NULL, scaled: NULL, squares: NULL, width: 0 };
 
 /** What one card has. */
 interface Post {
@@ -108,10 +118,13 @@ export class PeerExchange {
     return (cardCount === 2 || count <= MANY) && count % TOGETHER === 0 && address % ALIGNMENT === 0n;
   }
 
-  #sum(index: number, { address, count }: SumMeeting): void {
+  #sum(index: number, { address, count, finish }: SumMeeting): void {
     const { card, places } = this.#posts[index]!;
-    const { kernels } = card.device;
-    kernels.launch(card.stream.handle, 'sum_over_cards', gridFor(count), address, count, ...places);
+    const { residual, y, weights, scaled, squares, width } = finish ?? NO_FINISH;
+    card.device.kernels.launch(
+      ...([card.stream.handle, 'sum_over_cards', gridFor(count), address, count, ...places] as const),
+      ...[residual, y, weights, scaled, squares, width],
+    );
   }
 
   #gather(index: number, meeting: GatherMeeting): void {

@@ -28,6 +28,7 @@ import { LocalPlaces } from './local-places.ts';
 import { shareOf, type ShardPlace } from './shard-place.ts';
 import { ShardedDraftGraph } from './sharded-draft-graph.ts';
 import { ShardedGraph } from './sharded-graph.ts';
+import type { ShardRows } from './sharded-rows.ts';
 
 export class Shard {
   readonly card: Card;
@@ -36,15 +37,18 @@ export class Shard {
   readonly draftArena: Arena;
   readonly #place: ShardPlace;
   readonly #precision: MatmulPrecision;
+  readonly #finishesSums: boolean;
   readonly #local: LocalPlaces;
   readonly #places = new Places();
   readonly #adapters: AdapterLoader;
   readonly #weights: BaseWeights;
 
-  constructor(card: Card, place: ShardPlace, precision: MatmulPrecision) {
+  /** `finishesSums` as its collectives do. */
+  constructor(card: Card, place: ShardPlace, precision: MatmulPrecision, finishesSums: boolean) {
     this.card = card;
     this.#place = place;
     this.#precision = precision;
+    this.#finishesSums = finishesSums;
     this.#local = new LocalPlaces(place);
     this.#adapters = new AdapterLoader(card, this.#places);
     this.stepArena = new Arena(card.device);
@@ -79,16 +83,22 @@ export class Shard {
   }
 
   stepGraph(device: RowDevice, inputs: StepInputs, kv: CudaKvStore): Graph {
-    return new ShardedGraph(new StepGraph(device, inputs, kv), device.program, this.#local);
+    const graph = new StepGraph(device, inputs, kv);
+    return new ShardedGraph({ graph, ...this.#rowsOf(device) });
   }
 
   draftGraph(device: RowDevice): DraftGraph {
-    return new ShardedDraftGraph(new CudaDraftGraph(device), device.program, this.#local);
+    const graph = new CudaDraftGraph(device);
+    return new ShardedDraftGraph({ graph, ...this.#rowsOf(device) });
   }
 
   dispose(): void {
     this.draftArena.dispose();
     this.stepArena.dispose();
     this.#weights.dispose();
+  }
+
+  #rowsOf({ program }: RowDevice): Omit<ShardRows, 'graph'> {
+    return { program, places: this.#local, finishesSums: this.#finishesSums };
   }
 }

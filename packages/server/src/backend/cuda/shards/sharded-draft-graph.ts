@@ -1,24 +1,19 @@
 /** A draft's graph on one shard: products on the shard's parts, with the other shards where results are everybody's. */
 
 import type { DraftGraph, Projection, Value } from '../../backend.ts';
-import type { Program } from '../program.ts';
-import type { LocalPlaces } from './local-places.ts';
-import { linearTogether } from './sharded-rows.ts';
+import { linearTogether, type ShardRows } from './sharded-rows.ts';
 
 export class ShardedDraftGraph implements DraftGraph {
   readonly #graph: DraftGraph;
-  readonly #program: Program;
-  readonly #places: LocalPlaces;
+  readonly #rows: ShardRows;
 
-  /** `graph` writes down what the shard does by itself. */
-  constructor(graph: DraftGraph, program: Program, places: LocalPlaces) {
-    this.#graph = graph;
-    this.#program = program;
-    this.#places = places;
+  constructor(rows: ShardRows & { readonly graph: DraftGraph }) {
+    this.#graph = rows.graph;
+    this.#rows = rows;
   }
 
   linear(x: Value, projections: readonly Projection[]): Value[] {
-    return linearTogether(this.#graph, this.#program, this.#places, x, projections);
+    return linearTogether(this.#rows, x, projections);
   }
 
   add(a: Value, b: Value): Value {

@@ -1,20 +1,18 @@
 /** A step's graph on one shard: every operation on the shard's parts, with the other shards where results are everybody's. */
 
 import type { AttentionShape, EmbeddingTable, Graph, Projection, Rotary, Value, Weight } from '../../backend.ts';
-import type { Program } from '../program.ts';
 import type { LocalPlaces } from './local-places.ts';
-import { linearTogether } from './sharded-rows.ts';
+import { linearTogether, type ShardRows } from './sharded-rows.ts';
 
 export class ShardedGraph implements Graph {
   readonly #graph: Graph;
-  readonly #program: Program;
   readonly #places: LocalPlaces;
+  readonly #rows: ShardRows;
 
-  /** `graph` writes down what the shard does by itself. */
-  constructor(graph: Graph, program: Program, places: LocalPlaces) {
-    this.#graph = graph;
-    this.#program = program;
-    this.#places = places;
+  constructor(rows: ShardRows & { readonly graph: Graph }) {
+    this.#graph = rows.graph;
+    this.#places = rows.places;
+    this.#rows = rows;
   }
 
   embed(table: EmbeddingTable): Value {
@@ -22,7 +20,7 @@ export class ShardedGraph implements Graph {
   }
 
   linear(x: Value, projections: readonly Projection[]): Value[] {
-    return linearTogether(this.#graph, this.#program, this.#places, x, projections);
+    return linearTogether(this.#rows, x, projections);
   }
 
   rmsNorm(x: Value, weight: Weight, epsilon: number): Value {

@@ -81,7 +81,9 @@ async function multiply(
     const local = columnsOf(x, inFeatures, columns);
     const slab = program.input(local.byteLength, () => local);
     const input = { ...newValue(program, columns.length, { rows: Array(ROWS).fill([]) }), slab };
-    const [y] = linearTogether(new HostRows(program) as unknown as RowGraph, program, places[i]!, input, [projection]);
+    const graph = new HostRows(program) as unknown as RowGraph;
+    const rows = { graph, program, places: places[i]!, finishesSums: false };
+    const [y] = linearTogether(rows, input, [projection]);
     program.keep((y as CudaValue).slab);
     return { program, y: y as CudaValue };
   });

@@ -5,33 +5,35 @@ import type { Projection, RowGraph, Value } from '../../backend.ts';
 import type { Program } from '../program.ts';
 import { elementsOf, FLOAT_BYTES, newValue, requireDense, type CudaValue } from '../values.ts';
 import type { LocalPlaces } from './local-places.ts';
+import { CardSum } from './card-sum.ts';
 import { partOf } from './shard-place.ts';
 
-export function linearTogether(
-  graph: RowGraph,
-  program: Program,
-  places: LocalPlaces,
-  x: Value,
-  projections: readonly Projection[],
-): Value[] {
+/** What a shard has for it. */
+export interface ShardRows {
+  /** Of what the shard does by itself. */
+  readonly graph: RowGraph;
+  readonly program: Program;
+  readonly places: LocalPlaces;
+  /** Whether sums over the shards may come with what is to be made of them. */
+  readonly finishesSums: boolean;
+}
+
+export function linearTogether(rows: ShardRows, x: Value, projections: readonly Projection[]): Value[] {
+  const { graph, places } = rows;
   const products = graph.linear(
     x,
     projections.map((projection) => places.projection(projection)),
   );
   if (places.shard.count === 1) return products;
-  return products.map((y, i) => complete(program, places, y as CudaValue, projections[i]!));
+  return products.map((y, i) => complete(rows, y as CudaValue, projections[i]!));
 }
 
-function complete(program: Program, places: LocalPlaces, y: CudaValue, { split, outFeatures }: Projection): CudaValue {
-  if (split === 'inputs') return sum(program, y);
-  return split === 'gathered' ? gather(program, places, y, outFeatures) : y;
-}
-
-/** In place. */
-function sum(program: Program, y: CudaValue): CudaValue {
-  const { slab, offset } = requireDense(y);
-  program.meet([slab], () => ({ kind: 'sum', address: slab.address + BigInt(offset), count: elementsOf(y) }));
-  return y;
+function complete(rows: ShardRows, y: CudaValue, { split, outFeatures }: Projection): CudaValue {
+  const { program, places, finishesSums } = rows;
+  if (split === 'gathered') return gather(program, places, y, outFeatures);
+  if (split !== 'inputs') return y;
+  const sum = new CardSum(program, requireDense(y));
+  return { ...y, product: undefined, sum: finishesSums ? sum : undefined };
 }
 
 function gather(program: Program, { shard }: LocalPlaces, y: CudaValue, width: number): CudaValue {

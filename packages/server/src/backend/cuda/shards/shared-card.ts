@@ -11,6 +11,7 @@ import { placeColumns } from './place-columns.ts';
 import type { Collectives, GatherMeeting, Meeting, SumMeeting } from './collectives.ts';
 
 export class SharedCardCollectives implements Collectives {
+  readonly finishesSums = false;
   readonly #device: CudaDevice;
   readonly #stream: Stream;
 

@@ -7,6 +7,7 @@ import type { Places } from '../adapter-table.ts';
 import { Arena } from '../arena.ts';
 import { Cublas, type Product } from '../cublas.ts';
 import { CudaDevice } from '../device.ts';
+import type { Architecture } from '../kernels.ts';
 import type { Grid } from '../launch-configuration.ts';
 import type { Argument } from '../launch-parameters.ts';
 import { Program } from '../program.ts';
@@ -14,7 +15,8 @@ import type { RowDevice } from '../row-operations.ts';
 import { Stream } from '../stream.ts';
 import { FakeCuda, type Failure } from './fake-cuda.ts';
 
-const PROPERTIES = { index: 0, name: 'a card', major: 9, minor: 0, totalBytes: 2 ** 33, multiprocessorCount: 4 };
+const HOPPER = { major: 9, minor: 0 };
+const PROPERTIES = { index: 0, name: 'a card', totalBytes: 2 ** 33, multiprocessorCount: 4 };
 
 export interface Launch {
   readonly name: string;
@@ -32,9 +34,11 @@ export class FakeDevice {
   readonly #cublas: Cublas;
   readonly #owned = new Owned();
 
-  constructor(failure?: Failure) {
+  constructor(failure?: Failure, architecture: Architecture = HOPPER) {
     this.cuda = new FakeCuda(failure);
-    this.device = this.#owned.add(new CudaDevice(this.cuda.libraries, PROPERTIES, '/dev/null/kernels'));
+    this.device = this.#owned.add(
+      new CudaDevice(this.cuda.libraries, { ...PROPERTIES, ...architecture }, '/dev/null/kernels'),
+    );
     const { driver, cublas } = this.device;
     this.stream = this.#owned.add(new Stream(driver));
     this.#cublas = this.#owned.add(new Cublas(cublas, driver, this.stream.handle));

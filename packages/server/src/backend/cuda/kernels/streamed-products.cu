@@ -1,0 +1,536 @@
+// Products of up to 64 rows with a 16-bit matrix, for Hopper alone: the copy engine brings the matrix through shared memory to the
+// tensor cores as fast as memory gives it, and begins before the kernel ahead is done.
+#include "elements.cuh"
+
+// A warp's rows of the matrix at a time: 16 outputs, or eight with a gate for each.
+constexpr int UNIT_ROWS = 16;
+// What the copy engine counts rows in, so that gates and what they let through come side by side.
+constexpr int OCTET = 8;
+// Inputs that are brought at once: rows of 128 bytes, which the copy engine swizzles.
+constexpr int CHUNK_INPUTS = 64;
+constexpr int ROW_BYTES = 2 * CHUNK_INPUTS;
+// What a warpgroup multiplies at once.
+constexpr int TILE_UNITS = 4;
+constexpr int WARPGROUPS = 2;
+constexpr int GROUP_THREADS = 128;
+// Of a block: those that multiply, and a warp that has the matrix brought.
+constexpr int MULTIPLIERS = WARPGROUPS * GROUP_THREADS;
+constexpr int STREAM_THREADS = MULTIPLIERS + 32;
+constexpr int MULTIPLIER_WARPS = MULTIPLIERS / 32;
+constexpr int MOST_STAGES = 16;
+// Both of the matrix's evictable first, and of the rows' last, as the copy engine takes them.
+constexpr unsigned long long READ_ONCE = 0x12f0000000000000ull, READ_OFTEN = 0x14f0000000000000ull;
+
+// CUtensorMap
+struct __align__(64) TensorMap {
+  unsigned long long words[16];
+};
+
+__device__ inline unsigned sharedAddress(const void* pointer) {
+  return static_cast<unsigned>(__cvta_generic_to_shared(pointer));
+}
+
+__device__ inline void initBarrier(unsigned barrier, int count) {
+  asm volatile("mbarrier.init.shared::cta.b64 [%0], %1;" ::"r"(barrier), "r"(count) : "memory");
+}
+
+__device__ inline void expectBytes(unsigned barrier, int bytes) {
+  asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(barrier), "r"(bytes) : "memory");
+}
+
+__device__ inline void arrive(unsigned barrier) {
+  asm volatile("mbarrier.arrive.shared::cta.b64 _, [%0];" ::"r"(barrier) : "memory");
+}
+
+// What all blocks of the cluster wrote before they arrived is there afterwards.
+__device__ inline void waitBarrier(unsigned barrier, int parity) {
+  asm volatile(
+      "{\n"
+      ".reg .pred done;\n"
+      "again:\n"
+      "mbarrier.try_wait.parity.acquire.cluster.shared::cta.b64 done, [%0], %1;\n"
+      "@!done bra again;\n"
+      "}" ::"r"(barrier),
+      "r"(parity)
+      : "memory");
+}
+
+// Of all threads of the cluster's blocks.
+__device__ inline void arriveInCluster() { asm volatile("barrier.cluster.arrive.release.aligned;" ::: "memory"); }
+__device__ inline void waitForCluster() { asm volatile("barrier.cluster.wait.acquire.aligned;" ::: "memory"); }
+
+__device__ inline void bringRows(unsigned to, const TensorMap& weights, int input, int octet, unsigned barrier) {
+  asm volatile(
+      "cp.async.bulk.tensor.4d.shared::cluster.global.tile.mbarrier::complete_tx::bytes.L2::cache_hint"
+      " [%0], [%1, {%2, %3, %3, %4}], [%5], %6;" ::"r"(to),
+      "l"(&weights), "r"(input), "r"(0), "r"(octet), "r"(barrier), "l"(READ_ONCE)
+      : "memory");
+}
+
+__device__ inline void bringColumns(unsigned to, const TensorMap& x, int input, unsigned barrier) {
+  asm volatile(
+      "cp.async.bulk.tensor.2d.shared::cluster.global.tile.mbarrier::complete_tx::bytes.L2::cache_hint"
+      " [%0], [%1, {%2, %3}], [%4], %5;" ::"r"(to),
+      "l"(&x), "r"(input), "r"(0), "r"(barrier), "l"(READ_OFTEN)
+      : "memory");
+}
+
+// The same place in another block of the cluster.
+__device__ inline unsigned addressIn(unsigned address, int block) {
+  unsigned there;
+  asm("mapa.shared::cluster.u32 %0, %1, %2;" : "=r"(there) : "r"(address), "r"(block));
+  return there;
+}
+
+// Their bytes arrive at a barrier of the same block.
+__device__ inline void storeThere(unsigned address, float a, float b, unsigned barrier) {
+  asm volatile("st.async.weak.shared::cluster.mbarrier::complete_tx::bytes.v2.f32 [%0], {%1, %2}, [%3];" ::"r"(address),
+               "f"(a), "f"(b), "r"(barrier)
+               : "memory");
+}
+
+// Rows of 128 bytes, swizzled in eights: `14 bits of address / 16, 1, eight rows / 16, swizzle`.
+__device__ inline unsigned long long describeTile(unsigned address) {
+  return static_cast<unsigned long long>((address & 0x3ffff) >> 4) | 1ull << 16 | 64ull << 32 | 1ull << 62;
+}
+
+#define SUMS_4(i) "+f"(sums[i]), "+f"(sums[i + 1]), "+f"(sums[i + 2]), "+f"(sums[i + 3])
+#define SUMS_16(i) SUMS_4(i), SUMS_4(i + 4), SUMS_4(i + 8), SUMS_4(i + 12)
+#define NAMES_16 "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15"
+#define NAMES_32 NAMES_16 ", %16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31"
+#define MULTIPLY_TILE(columns, type, names, rows, x, adds, ...)                                        \
+  asm volatile("{\n.reg .pred add;\nsetp.ne.b32 add, " adds ", 0;\n"                                   \
+               "wgmma.mma_async.sync.aligned.m64n" columns "k16.f32." type "." type " {" names "}, " rows \
+               ", " x ", add, 1, 1, 0, 0;\n}"                                                           \
+               : __VA_ARGS__                                                                            \
+               : "l"(tileMap), "l"(columnMap), "r"(isAdded))
+#define MULTIPLY_TILE_8(type) MULTIPLY_TILE("8", type, "%0, %1, %2, %3", "%4", "%5", "%6", SUMS_4(0))
+#define MULTIPLY_TILE_32(type) MULTIPLY_TILE("32", type, NAMES_16, "%16", "%17", "%18", SUMS_16(0))
+#define MULTIPLY_TILE_64(type) MULTIPLY_TILE("64", type, NAMES_32, "%32", "%33", "%34", SUMS_16(0), SUMS_16(16))
+
+// `sums += tile columns^T` over 16 inputs, or without the `+`, for a warpgroup; done once `waitForSums` is.
+template <int TYPE, int COLUMNS>
+__device__ inline void multiplyTile(float (&sums)[COLUMNS / 2], unsigned long long tileMap, unsigned long long columnMap,
+                                    int isAdded) {
+  if constexpr (COLUMNS == 8 && TYPE == FLOAT16) MULTIPLY_TILE_8("f16");
+  if constexpr (COLUMNS == 8 && TYPE == BFLOAT16) MULTIPLY_TILE_8("bf16");
+  if constexpr (COLUMNS == 32 && TYPE == FLOAT16) MULTIPLY_TILE_32("f16");
+  if constexpr (COLUMNS == 32 && TYPE == BFLOAT16) MULTIPLY_TILE_32("bf16");
+  if constexpr (COLUMNS == 64 && TYPE == FLOAT16) MULTIPLY_TILE_64("f16");
+  if constexpr (COLUMNS == 64 && TYPE == BFLOAT16) MULTIPLY_TILE_64("bf16");
+}
+
+__device__ inline void beginSums() { asm volatile("wgmma.fence.sync.aligned;" ::: "memory"); }
+
+// Of those that were begun before, all but the last so many are done.
+template <int LAST>
+__device__ inline void waitForSums() {
+  asm volatile("wgmma.wait_group.sync.aligned %0;" ::"n"(LAST) : "memory");
+}
+
+__device__ inline void endSums() { asm volatile("wgmma.commit_group.sync.aligned;" ::: "memory"); }
+
+// What to compute, how many units at once, a pass, and with how many stages under way. Of a gated product the matrix is that of the
+// gates and then that of what they let through.
+struct Stream {
+  float* y;
+  void* rounded;
+  int columns, inFeatures, outFeatures, isGated, passUnits, stageCount;
+  // Of each column of `x` and each of so many parts of it: of the norm by whose factor outputs are multiplied. Or null.
+  const float* inputSquares;
+  int inputParts;
+  float epsilon;
+  // Added to the outputs, `[columns, out]`. Or null, as the rest.
+  const float* residual;
+  // By which outputs are multiplied before they are rounded: those of a norm whose factor the next product brings, `[out]`.
+  const float* scales;
+  // Of each column and block: for that factor.
+  float* squares;
+
+  __device__ int unitOutputs() const { return isGated ? UNIT_ROWS / 2 : UNIT_ROWS; }
+};
+
+// Where things lie in a block's shared memory. The tensor cores may read beyond a stage's units; nobody reads what comes of it.
+struct Layout {
+  unsigned ring, given, full, empty, givenFull;
+  int rowBytes, stageBytes;
+
+  __device__ Layout(unsigned base, const Stream& stream, int columnBytes) {
+    rowBytes = stream.passUnits * UNIT_ROWS * ROW_BYTES;
+    stageBytes = rowBytes + columnBytes;
+    full = base;
+    empty = full + MOST_STAGES * 8;
+    givenFull = empty + MOST_STAGES * 8;
+    ring = (base + 1024 + 1023) & ~1023u;
+    given = ring + stream.stageCount * stageBytes;
+  }
+
+  __device__ unsigned rowsOf(int stage) const { return ring + stage * stageBytes; }
+  __device__ unsigned columnsOf(int stage) const { return rowsOf(stage) + rowBytes; }
+};
+
+// The units of a block, or of a pair of them, pass by pass, and in each the block's share of the inputs, chunk by chunk.
+struct Schedule {
+  int firstUnit, endUnit, passCount, firstChunk, chunkCount;
+
+  __device__ Schedule(const Stream& stream, int share, int shares) {
+    const int unitOutputs = stream.unitOutputs(), units = (stream.outFeatures + unitOutputs - 1) / unitOutputs;
+    const int chunks = (stream.inFeatures + CHUNK_INPUTS - 1) / CHUNK_INPUTS;
+    const int clusters = gridDim.x / shares, cluster = blockIdx.x / shares;
+    firstUnit = units * cluster / clusters;
+    endUnit = units * (cluster + 1) / clusters;
+    passCount = (endUnit - firstUnit + stream.passUnits - 1) / stream.passUnits;
+    firstChunk = chunks * share / shares;
+    chunkCount = chunks * (share + 1) / shares - firstChunk;
+  }
+};
+
+// The stage that comes next, and how often the ring went round, even or odd.
+struct Cursor {
+  int stage, parity;
+
+  __device__ inline void advance(int stageCount) {
+    if (++stage < stageCount) return;
+    stage = 0;
+    parity ^= 1;
+  }
+};
+
+// A single thread.
+__device__ inline void bringAll(const Stream& stream, const Layout& layout, const Schedule& schedule, const TensorMap& weights,
+                                const TensorMap& x) {
+  const int count = schedule.passCount * schedule.chunkCount, ahead = min(count, stream.stageCount);
+  const int begin = schedule.firstChunk * CHUNK_INPUTS, end = begin + schedule.chunkCount * CHUNK_INPUTS;
+  const int unitOctets = stream.unitOutputs() / OCTET;
+  int input = begin, octet = schedule.firstUnit * unitOctets;
+  const auto bringNext = [&](int stage) {
+    expectBytes(layout.full + stage * 8, layout.stageBytes);
+    bringRows(layout.rowsOf(stage), weights, input, octet, layout.full + stage * 8);
+    if ((input += CHUNK_INPUTS) < end) return;
+    input = begin;
+    octet += stream.passUnits * unitOctets;
+  };
+  // The weights do not wait for what comes before.
+  for (int i = 0; i < ahead; i++) bringNext(i);
+  waitForPrevious();
+  for (int i = 0; i < ahead; i++)
+    bringColumns(layout.columnsOf(i), x, begin + i % schedule.chunkCount * CHUNK_INPUTS, layout.full + i * 8);
+  Cursor cursor = {0, 0};
+  for (int i = ahead; i < count; i++, cursor.advance(stream.stageCount)) {
+    waitBarrier(layout.empty + cursor.stage * 8, cursor.parity);
+    bringColumns(layout.columnsOf(cursor.stage), x, input, layout.full + cursor.stage * 8);
+    bringNext(cursor.stage);
+  }
+}
+
+__device__ __noinline__ float siluOf(float x) { return x / (1.0f + expf(-x)); }
+
+// Of each tile a warp has 16 rows, and a lane two: row `lane / 4` and the eighth after it. In each it has two neighbours of every eight
+// columns. The column of its number `i` in a row, and where that is among its sums.
+__device__ inline int columnOf(int i) { return i / 2 * 8 + static_cast<int>(threadIdx.x) % 4 * 2 + i % 2; }
+__device__ constexpr int sumOf(int i, int half) { return i / 2 * 4 + half * 2 + i % 2; }
+
+// The sums of one of both rows go to the thread of the other block that has the same rows, and those of the other row come from there.
+template <int COLUMNS>
+__device__ inline void exchange(float (&sums)[COLUMNS / 2], const Layout& layout, const float2* given, int share) {
+  const unsigned to = addressIn(layout.given, 1 - share), barrier = addressIn(layout.givenFull, 1 - share);
+#pragma unroll
+  for (int i = 0; i < COLUMNS / 4; i += 2) {
+    const float first = share == 0 ? sums[sumOf(i, 1)] : sums[sumOf(i, 0)];
+    const float second = share == 0 ? sums[sumOf(i + 1, 1)] : sums[sumOf(i + 1, 0)];
+    storeThere(to + (i / 2 * MULTIPLIERS + threadIdx.x) * 8, first, second, barrier);
+  }
+  waitBarrier(layout.givenFull, 0);
+#pragma unroll
+  for (int i = 0; i < COLUMNS / 4; i += 2) {
+    const float2 others = given[i / 2 * MULTIPLIERS + threadIdx.x];
+#pragma unroll
+    for (int half = 0; half < 2; half++) sums[sumOf(i, half)] += others.x, sums[sumOf(i + 1, half)] += others.y;
+  }
+}
+
+// What the threads of a block tell each other about its columns.
+template <int COLUMNS>
+struct ColumnNotes {
+  float factors[COLUMNS];
+  float squares[MULTIPLIER_WARPS][COLUMNS];
+};
+
+__device__ inline void waitForMultipliers() { asm volatile("bar.sync 1, %0;" ::"n"(MULTIPLIERS) : "memory"); }
+
+// What makes the factors of the columns of `x`, `1 / sqrt(mean of squares + epsilon)`: a warp has some columns, a lane some parts of each.
+// Loads are under way while products are made.
+template <int COLUMNS>
+struct InputSquares {
+  static constexpr int EACH = COLUMNS / MULTIPLIER_WARPS, HELD = 3;
+  float2 held[EACH][HELD];
+
+  __device__ inline static int firstColumn() { return threadIdx.x / 32 * EACH; }
+
+  // Blocks that wrote them went in pairs.
+  __device__ inline static float2 read(const Stream& stream, int k, int i) {
+    const int column = min(firstColumn() + k, stream.columns - 1), pairs = stream.inputParts / 2;
+    const float2* squares = reinterpret_cast<const float2*>(stream.inputSquares);
+    return i < pairs ? squares[static_cast<Offset>(column) * pairs + i] : make_float2(0.0f, 0.0f);
+  }
+
+  __device__ inline void load(const Stream& stream) {
+    waitForPrevious();
+#pragma unroll
+    for (int k = 0; k < EACH; k++)
+#pragma unroll
+      for (int i = 0; i < HELD; i++) held[k][i] = read(stream, k, threadIdx.x % 32 + i * 32);
+  }
+
+  __device__ inline void findFactors(float (&factors)[COLUMNS], const Stream& stream) const {
+    const int lane = threadIdx.x % 32;
+#pragma unroll
+    for (int k = 0; k < EACH; k++) {
+      float sum = 0.0f;
+#pragma unroll
+      for (int i = 0; i < HELD; i++) sum += held[k][i].x + held[k][i].y;
+      for (int i = lane + HELD * 32; i < stream.inputParts / 2; i += 32) {
+        const float2 two = read(stream, k, i);
+        sum += two.x + two.y;
+      }
+      sum = warpSum(sum);
+      if (lane == 0) factors[firstColumn() + k] = 1.0f / sqrtf(sum / stream.inFeatures + stream.epsilon);
+    }
+  }
+};
+
+struct Place {
+  int output, column;
+
+  __device__ bool isIn(const Stream& stream) const { return output < stream.outFeatures && column < stream.columns; }
+  __device__ Offset at(const Stream& stream) const { return static_cast<Offset>(column) * stream.outFeatures + output; }
+};
+
+// What the outputs of a lane's row are added to, and by what they are multiplied before they are rounded: loaded before they are there.
+template <int COLUMNS>
+struct Epilogue {
+  float residual[COLUMNS / 4], scale;
+
+  __device__ inline void load(const Stream& stream, int output) {
+    scale = stream.scales != nullptr && output < stream.outFeatures ? stream.scales[output] : 1.0f;
+    if (stream.residual == nullptr) return;
+    waitForPrevious();
+#pragma unroll
+    for (int i = 0; i < COLUMNS / 4; i++) {
+      const Place place = {output, columnOf(i)};
+      residual[i] = place.isIn(stream) ? stream.residual[place.at(stream)] : 0.0f;
+    }
+  }
+};
+
+template <int TYPE>
+__device__ inline void storeOutput(const Stream& stream, const Place& place, float value, float scale) {
+  if (stream.y != nullptr) stream.y[place.at(stream)] = value;
+  if (stream.rounded != nullptr) storeElement(stream.rounded, TYPE, place.at(stream), value * scale);
+}
+
+// Both rows of a tile that are a lane's; of a gated product the first has gates, and the second what they let through.
+template <int TYPE, int COLUMNS>
+__device__ inline void writeRows(const float (&sums)[COLUMNS / 2], const Stream& stream, int output, const float* factors) {
+#pragma unroll
+  for (int i = 0; i < COLUMNS / 4; i++) {
+    const Place first = {output, columnOf(i)}, second = {output + OCTET, columnOf(i)};
+    const float factor = stream.inputSquares != nullptr ? factors[first.column] : 1.0f;
+    const float upper = sums[sumOf(i, 0)] * factor, lower = sums[sumOf(i, 1)] * factor;
+    if (first.isIn(stream)) storeOutput<TYPE>(stream, first, stream.isGated ? siluOf(upper) * lower : upper, 1.0f);
+    if (!stream.isGated && second.isIn(stream)) storeOutput<TYPE>(stream, second, lower, 1.0f);
+  }
+}
+
+// The one row of a tile that is a lane's where blocks go in pairs. Returns the squares of its outputs.
+template <int TYPE, int COLUMNS>
+__device__ inline void writeOwnRow(const float (&sums)[COLUMNS / 2], int half, const Stream& stream, int output,
+                                   const float* factors, const Epilogue<COLUMNS>& epilogue, float (&squares)[COLUMNS / 4]) {
+#pragma unroll
+  for (int i = 0; i < COLUMNS / 4; i++) {
+    const Place place = {output, columnOf(i)};
+    const float factor = stream.inputSquares != nullptr ? factors[place.column] : 1.0f;
+    float value = (half == 0 ? sums[sumOf(i, 0)] : sums[sumOf(i, 1)]) * factor;
+    if (stream.residual != nullptr) value += epilogue.residual[i];
+    if (!place.isIn(stream)) continue;
+    storeOutput<TYPE>(stream, place, value, epilogue.scale);
+    squares[i] = value * value;
+  }
+}
+
+// The squares of all outputs of the block, column by column.
+template <int COLUMNS>
+__device__ inline void writeSquares(float (&squares)[COLUMNS / 4], const Stream& stream,
+                                    float (&partial)[MULTIPLIER_WARPS][COLUMNS]) {
+  const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
+#pragma unroll
+  for (int i = 0; i < COLUMNS / 4; i++) {
+    for (int distance = 16; distance > 2; distance /= 2) squares[i] += __shfl_xor_sync(0xffffffffu, squares[i], distance);
+    if (lane < 4) partial[warp][columnOf(i)] = squares[i];
+  }
+  waitForMultipliers();
+  const int column = threadIdx.x;
+  if (column >= stream.columns) return;
+  float sum = 0.0f;
+  for (int other = 0; other < MULTIPLIER_WARPS; other++) sum += partial[other][column];
+  stream.squares[static_cast<Offset>(column) * gridDim.x + blockIdx.x] = sum;
+}
+
+// The sums of a warpgroup over the block's share of the inputs.
+template <int TYPE, int COLUMNS, int TILES>
+__device__ inline void multiplyPass(float (&sums)[TILES][COLUMNS / 2], const Layout& layout, int stageCount, int chunkCount,
+                                    int group, Cursor& cursor) {
+  const bool speaks = threadIdx.x % 32 == 0;
+  int before = 0;
+  for (int chunk = 0; chunk < chunkCount; chunk++) {
+    waitBarrier(layout.full + cursor.stage * 8, cursor.parity);
+    beginSums();
+#pragma unroll
+    for (int k = 0; k < TILES; k++) {
+      const unsigned tile = layout.rowsOf(cursor.stage) + (k * WARPGROUPS + group) * TILE_UNITS * UNIT_ROWS * ROW_BYTES;
+#pragma unroll
+      for (int step = 0; step < CHUNK_INPUTS / 16; step++)
+        multiplyTile<TYPE, COLUMNS>(sums[k], describeTile(tile + step * 32),
+                                    describeTile(layout.columnsOf(cursor.stage) + step * 32), chunk > 0 || step > 0);
+    }
+    endSums();
+    waitForSums<1>();
+    if (chunk > 0 && speaks) arrive(layout.empty + before * 8);
+    before = cursor.stage;
+    cursor.advance(stageCount);
+  }
+  waitForSums<0>();
+  if (speaks) arrive(layout.empty + before * 8);
+}
+
+template <int TYPE, int COLUMNS, int SHARES>
+__device__ inline void multiplyAll(const Stream& stream, const Layout& layout, const Schedule& schedule, const float2* given,
+                                   int share, ColumnNotes<COLUMNS>& notes) {
+  constexpr int TILES = SHARES == 1 ? 2 : 1;
+  // The compiler has to see that the group is the same for a whole warp.
+  const int group = __shfl_sync(0xffffffffu, threadIdx.x / GROUP_THREADS, 0), warp = threadIdx.x / 32 % 4;
+  const auto unitOf = [&](int k) { return (k * WARPGROUPS + group) * TILE_UNITS + warp; };
+  const auto outputOf = [&](int unit) { return unit * stream.unitOutputs() + static_cast<int>(threadIdx.x) % 32 / 4; };
+  if (SHARES > 1 && threadIdx.x == 0) expectBytes(layout.givenFull, MULTIPLIERS * COLUMNS);
+  InputSquares<COLUMNS> inputSquares;
+  if (stream.inputSquares != nullptr) inputSquares.load(stream);
+  Epilogue<COLUMNS> epilogue;
+  if (SHARES > 1) epilogue.load(stream, outputOf(schedule.firstUnit + unitOf(0)) + share * OCTET);
+  Cursor cursor = {0, 0};
+  for (int pass = 0; pass < schedule.passCount; pass++) {
+    float sums[TILES][COLUMNS / 2];
+    multiplyPass<TYPE, COLUMNS, TILES>(sums, layout, stream.stageCount, schedule.chunkCount, group, cursor);
+    if (pass == 0 && stream.inputSquares != nullptr) {
+      inputSquares.findFactors(notes.factors, stream);
+      waitForMultipliers();
+    }
+    const int first = schedule.firstUnit + pass * stream.passUnits, end = min(first + stream.passUnits, schedule.endUnit);
+    if constexpr (SHARES > 1) {
+      waitForCluster();
+      exchange<COLUMNS>(sums[0], layout, given, share);
+      const int unit = first + unitOf(0), output = outputOf(unit) + share * OCTET;
+      float squares[COLUMNS / 4] = {};
+      if (unit < end) writeOwnRow<TYPE, COLUMNS>(sums[0], share, stream, output, notes.factors, epilogue, squares);
+      if (stream.squares != nullptr) writeSquares<COLUMNS>(squares, stream, notes.squares);
+    } else {
+#pragma unroll
+      for (int k = 0; k < TILES; k++) {
+        const int unit = first + unitOf(k);
+        if (unit < end) writeRows<TYPE, COLUMNS>(sums[k], stream, outputOf(unit), notes.factors);
+      }
+    }
+  }
+}
+
+template <int TYPE, int COLUMNS, int SHARES>
+__device__ inline void multiplyStream(const TensorMap& weights, const TensorMap& x, const Stream& stream) {
+  extern __shared__ unsigned char memory[];
+  __shared__ ColumnNotes<COLUMNS> notes;
+  const unsigned base = sharedAddress(memory);
+  const Layout layout(base, stream, COLUMNS * ROW_BYTES);
+  const int share = blockIdx.x % SHARES;
+  const Schedule schedule(stream, share, SHARES);
+  const bool brings = threadIdx.x == MULTIPLIERS;
+  letNextBegin();
+  if (brings) {
+    for (int stage = 0; stage < stream.stageCount; stage++) {
+      initBarrier(layout.full + stage * 8, 1);
+      initBarrier(layout.empty + stage * 8, MULTIPLIER_WARPS);
+    }
+    initBarrier(layout.givenFull, 1);
+    asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
+  }
+  __syncthreads();
+  if constexpr (SHARES > 1) arriveInCluster();
+  if (threadIdx.x < MULTIPLIERS) {
+    const float2* given = reinterpret_cast<const float2*>(memory + (layout.given - base));
+    multiplyAll<TYPE, COLUMNS, SHARES>(stream, layout, schedule, given, share, notes);
+    return;
+  }
+  if (brings) bringAll(stream, layout, schedule, weights, x);
+  __syncwarp();
+  if constexpr (SHARES > 1) waitForCluster();
+}
+
+template <int COLUMNS, int SHARES>
+__device__ inline void multiplyProduct(const TensorMap& weights, const TensorMap& x, int type, const Stream& stream) {
+  if (type == FLOAT16) multiplyStream<FLOAT16, COLUMNS, SHARES>(weights, x, stream);
+  else multiplyStream<BFLOAT16, COLUMNS, SHARES>(weights, x, stream);
+}
+
+// `x` is `[columns, in]`, the matrix `[out, in]`, or `[2 * out, in]` of a gated product. Outputs that nobody needs are null; rounded ones
+// are of the matrix's type.
+extern "C" __global__ void __launch_bounds__(STREAM_THREADS, 1) stream_8(
+    const __grid_constant__ TensorMap weights, const __grid_constant__ TensorMap x, int type, float* y, void* rounded,
+    int columns, int inFeatures, int outFeatures, int isGated, int passUnits, int stageCount, const float* inputSquares,
+    int inputParts, float epsilon) {
+  multiplyProduct<8, 1>(weights, x, type,
+                         {y, rounded, columns, inFeatures, outFeatures, isGated, passUnits, stageCount, inputSquares,
+                          inputParts, epsilon});
+}
+
+extern "C" __global__ void __launch_bounds__(STREAM_THREADS, 1) stream_32(
+    const __grid_constant__ TensorMap weights, const __grid_constant__ TensorMap x, int type, float* y, void* rounded,
+    int columns, int inFeatures, int outFeatures, int isGated, int passUnits, int stageCount, const float* inputSquares,
+    int inputParts, float epsilon) {
+  multiplyProduct<32, 1>(weights, x, type,
+                         {y, rounded, columns, inFeatures, outFeatures, isGated, passUnits, stageCount, inputSquares,
+                          inputParts, epsilon});
+}
+
+extern "C" __global__ void __launch_bounds__(STREAM_THREADS, 1) stream_64(
+    const __grid_constant__ TensorMap weights, const __grid_constant__ TensorMap x, int type, float* y, void* rounded,
+    int columns, int inFeatures, int outFeatures, int isGated, int passUnits, int stageCount, const float* inputSquares,
+    int inputParts, float epsilon) {
+  multiplyProduct<64, 1>(weights, x, type,
+                         {y, rounded, columns, inFeatures, outFeatures, isGated, passUnits, stageCount, inputSquares,
+                          inputParts, epsilon});
+}
+
+// The same by pairs of blocks, of which each has half of the inputs, in one pass: for matrices of few outputs.
+extern "C" __global__ void __cluster_dims__(2, 1, 1) __launch_bounds__(STREAM_THREADS, 1) stream_in_pairs_8(
+    const __grid_constant__ TensorMap weights, const __grid_constant__ TensorMap x, int type, float* y, void* rounded,
+    int columns, int inFeatures, int outFeatures, int passUnits, int stageCount, const float* inputSquares,
+    int inputParts, float epsilon, const float* residual, const float* scales, float* squares) {
+  multiplyProduct<8, 2>(weights, x, type,
+                         {y, rounded, columns, inFeatures, outFeatures, 0, passUnits, stageCount, inputSquares,
+                          inputParts, epsilon, residual, scales, squares});
+}
+
+extern "C" __global__ void __cluster_dims__(2, 1, 1) __launch_bounds__(STREAM_THREADS, 1) stream_in_pairs_32(
+    const __grid_constant__ TensorMap weights, const __grid_constant__ TensorMap x, int type, float* y, void* rounded,
+    int columns, int inFeatures, int outFeatures, int passUnits, int stageCount, const float* inputSquares,
+    int inputParts, float epsilon, const float* residual, const float* scales, float* squares) {
+  multiplyProduct<32, 2>(weights, x, type,
+                         {y, rounded, columns, inFeatures, outFeatures, 0, passUnits, stageCount, inputSquares,
+                          inputParts, epsilon, residual, scales, squares});
+}
+
+extern "C" __global__ void __cluster_dims__(2, 1, 1) __launch_bounds__(STREAM_THREADS, 1) stream_in_pairs_64(
+    const __grid_constant__ TensorMap weights, const __grid_constant__ TensorMap x, int type, float* y, void* rounded,
+    int columns, int inFeatures, int outFeatures, int passUnits, int stageCount, const float* inputSquares,
+    int inputParts, float epsilon, const float* residual, const float* scales, float* squares) {
+  multiplyProduct<64, 2>(weights, x, type,
+                         {y, rounded, columns, inFeatures, outFeatures, 0, passUnits, stageCount, inputSquares,
+                          inputParts, epsilon, residual, scales, squares});
+}

@@ -1,0 +1,108 @@
+import assert from 'node:assert/strict';
+import { afterEach, beforeEach, describe, it } from 'node:test';
+import { NULL } from '../../native/ffi.ts';
+import type { Dtype } from '../../weights/tensor-view.ts';
+import type { Graph, Value } from '../backend.ts';
+import type { MatmulPrecision } from '../precision.ts';
+import { Places } from './adapter-table.ts';
+import type { Program } from './program.ts';
+import { StepGraph } from './step-graph.ts';
+import { FakeDevice } from './testing/fake-device.ts';
+import { fakeProjection, fakeWeight } from './testing/small-decoder.ts';
+import { newValue, type CudaValue } from './values.ts';
+
+const HIDDEN = 128;
+const INNER = 256;
+const EPSILON = 1e-5;
+
+let fake: FakeDevice;
+
+beforeEach(() => {
+  fake = new FakeDevice();
+});
+
+afterEach(() => fake.dispose());
+
+/** What follows attention in a layer of 3 rows, and the next one's queries; which kernels it takes. */
+function kernelsOfLayer(
+  dtype: Dtype,
+  precision: MatmulPrecision,
+  alsoReads?: (gate: Value, program: Program) => void,
+): string[] {
+  const device = fake.begin(new Places(), precision);
+  const { program } = device;
+  const graph: Graph = new StepGraph(device, undefined as never, undefined as never);
+  const rowSet = { rows: [[], [], []] };
+  const [seen, before] = [newValue(program, HIDDEN, rowSet), newValue(program, HIDDEN, rowSet)];
+  program.launchOver(HIDDEN, 'silu_rows', before, seen);
+  const weight = fakeWeight([HIDDEN], 'float32');
+  const linear = (x: Value, ...widths: readonly number[]): Value[] => {
+    return graph.linear(
+      x,
+      widths.map((width) => fakeProjection('p', x.width, width, dtype)),
+    );
+  };
+  const middle = graph.add(before, linear(seen, HIDDEN)[0]!);
+  const [gate, up] = linear(graph.rmsNorm(middle, weight, EPSILON), INNER, INNER);
+  const after = graph.add(middle, linear(graph.gatedSilu(gate!, up!), HIDDEN)[0]!);
+  const [queries] = linear(graph.rmsNorm(after, weight, EPSILON), HIDDEN);
+  alsoReads?.(gate!, program);
+  program.keep((queries as CudaValue).slab);
+  program.run(fake.arena, 'a test');
+  return fake.launches.slice(1).map(({ name }) => name);
+}
+
+/** Arguments of kernels for pairs of blocks, by number. */
+const PAIR = {
+  y: 3,
+  rounded: 4,
+  inputSquares: 10,
+  inputParts: 11,
+  epsilon: 12,
+  residual: 13,
+  weights: 14,
+  squares: 15,
+};
+/** And of the others. */
+const ALONE = { y: 3, rounded: 4, isGated: 8, inputSquares: 11 };
+
+describe('a layer in bfloat16 on Hopper', () => {
+  it('is products alone: they add, norm and gate on the way', () => {
+    const pair = 'stream_in_pairs_8';
+    assert.deepEqual(kernelsOfLayer('bfloat16', 'medium'), ['round_activations', pair, 'stream_8', pair, pair]);
+    const [output, gates, down, queries] = fake.launches.slice(2).map(({ args }) => args);
+    assert.deepEqual([output![PAIR.inputSquares], output![PAIR.inputParts]], [NULL, 0]);
+    assert.notEqual(output![PAIR.residual], NULL);
+    assert.notEqual(output![PAIR.weights], NULL);
+    assert.equal(gates![ALONE.inputSquares], output![PAIR.squares]);
+    assert.deepEqual([gates![ALONE.isGated], gates![ALONE.y]], [1, NULL]);
+    assert.notEqual(gates![ALONE.rounded], NULL);
+    // The residual is the sum that the first of them made.
+    assert.equal(down![PAIR.residual], output![PAIR.y]);
+    assert.equal(queries![PAIR.inputSquares], down![PAIR.squares]);
+    assert.deepEqual([queries![PAIR.inputParts], queries![PAIR.epsilon]], [4, EPSILON]);
+  });
+
+  it('keeps numbers of a product that others read beside what is made of them', () => {
+    const kernels = kernelsOfLayer('bfloat16', 'medium', (gate, program) => program.keep((gate as CudaValue).slab));
+    assert.deepEqual(kernels.slice(2, 4), ['stream_8', 'stream_8']);
+    const [plain, gated] = fake.launches.slice(3, 5).map(({ args }) => args);
+    assert.deepEqual([plain![ALONE.isGated], gated![ALONE.isGated]], [0, 1]);
+    assert.notEqual(plain![ALONE.y], NULL);
+  });
+});
+
+describe('a layer on Hopper', () => {
+  it('in float16 has its norms apart: before they are divided, numbers may be too large', () => {
+    const pair = 'stream_in_pairs_8';
+    const kernels = ['round_activations', pair, 'norm_rows', 'stream_8', pair, 'norm_rows', pair];
+    assert.deepEqual(kernelsOfLayer('float16', 'medium'), kernels);
+  });
+
+  it('at high precision has norms, sums and gates apart', () => {
+    const kernels = kernelsOfLayer('bfloat16', 'high');
+    assert.equal(kernels.filter((name) => name === 'norm_rows').length, 2);
+    assert.equal(kernels.filter((name) => name === 'join_halves').length, 4);
+    assert.ok(kernels.includes('gated_silu'));
+  });
+});
