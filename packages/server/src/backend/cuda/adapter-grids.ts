@@ -3,7 +3,7 @@
 import type { Grid } from './launch-configuration.ts';
 import { SHARED_ROWS } from './row-groups.ts';
 
-/** As the kernels of adapter-rows.cu and adapter-tiles.cu declare them: a thread has 8 numbers of the inner dimension. */
+/** As the kernels of adapters' products declare them: a thread has 8 numbers of the inner dimension. */
 const ROW_SHRINK_THREADS = 256;
 const BLOCK_THREADS = 128;
 const THREAD_INNER = 8;

@@ -19,6 +19,15 @@ function kernelsOf(file: string): RegExpExecArray[] {
   return [...readKernelSource(file).text.matchAll(KERNEL)];
 }
 
+/** Headers by name, as often as they are reached: the compiler has them from no file that it could tell apart. */
+function includesOf(text: string, headers: Readonly<Record<string, string>>): string[] {
+  return [...text.matchAll(/^#include "(.+)"/gm)].flatMap(([, name]) => {
+    const header = headers[name!];
+    assert.ok(header !== undefined, `${name} is among the headers`);
+    return [name!, ...includesOf(header, headers)];
+  });
+}
+
 /** A letter for a parameter as C declares it. */
 function letterOf(parameter: string): string {
   if (parameter.includes('TensorMap')) return 'm';
@@ -33,6 +42,12 @@ describe('the table of kernels', () => {
         return [name!, parameters!.split(',').map(letterOf).join('')];
       });
       assert.deepEqual(Object.fromEntries(declared), signatures);
+    });
+
+    it(`brings every header to ${file} once, and only headers that the compiler is given`, () => {
+      const { text, headers } = readKernelSource(file);
+      const reached = includesOf(text, headers);
+      assert.deepEqual(reached, [...new Set(reached)]);
     });
 
     it(`names kernels of ${file} that all wait for the one before`, () => {

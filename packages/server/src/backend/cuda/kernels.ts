@@ -16,7 +16,7 @@ import { compileKernels, nvrtcVersion, type KernelSource } from './nvrtc.ts';
 /** Not copied by the compiler of TypeScript, so that they are read where they were written. */
 const FOLDER = new URL('../../../src/backend/cuda/kernels/', import.meta.url);
 
-const HEADERS = ['elements.cuh', 'adapters.cuh'];
+const HEADERS = ['elements.cuh', 'adapters.cuh', 'adapter-rows.cuh', 'copy-engine.cuh', 'warpgroup.cuh'];
 
 export const KERNEL_FILES = {
   'rows.cu': {
@@ -59,10 +59,12 @@ export const KERNEL_FILES = {
     attend_tiles_96: 'ppiiipipppiiiff',
     attend_tiles_128: 'ppiiipipppiiiff',
   },
-  'adapter-rows.cu': {
+  'shrink-rows.cu': {
     shrink_rows_1: 'ppipiiiiii',
     shrink_rows_2: 'ppipiiiiii',
     shrink_rows_4: 'ppipiiiiii',
+  },
+  'expand-rows.cu': {
     expand_rows_1: 'ppiiipiiipiiipiiipiii',
     expand_rows_2: 'ppiiipiiipiiipiiipiii',
     expand_rows_4: 'ppiiipiiipiiipiiipiii',

@@ -3,12 +3,8 @@
 import type { Pointer } from '../../native/ffi.ts';
 import { DTYPE_BYTES } from '../../weights/tensor-view.ts';
 import type { Driver } from './driver.ts';
-import type { StreamPlan, StreamShape } from './stream-plan.ts';
+import { CHUNK_INPUTS, OCTET, type StreamPlan, type StreamShape } from './stream-plan.ts';
 import { encodeTensorMap, type HalfDtype } from './tensor-map.ts';
-
-/** As streamed-products.cu declares them. */
-const OCTET = 8;
-const CHUNK_INPUTS = 64;
 
 /** An array on the device. */
 interface Located {

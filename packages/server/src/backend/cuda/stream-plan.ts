@@ -4,10 +4,10 @@ import type { KernelName } from './kernels.ts';
 import type { Grid } from './launch-configuration.ts';
 
 /** As streamed-products.cu declares them. */
+export const CHUNK_INPUTS = 64;
+export const OCTET = 8;
 const UNIT_ROWS = 16;
-const CHUNK_INPUTS = 64;
 const ROW_BYTES = 2 * CHUNK_INPUTS;
-const OCTET = 8;
 const TILE_BYTES = 64 * ROW_BYTES;
 const THREADS = 288;
 const WARPGROUPS = 2;

@@ -3,21 +3,18 @@
  * asks: a gated product, or a sum, ready for the product after the norm of that sum. Knows nothing about what it is for.
  */
 
-import { assert } from '../../base/assert.ts';
 import { NULL, type Pointer } from '../../native/ffi.ts';
 import { ELEMENT_TYPE } from './element-types.ts';
 import type { Scalar } from './launch-parameters.ts';
 import type { Program } from './program.ts';
-import { claimOperand, Rounding, type Operand } from './rounding.ts';
+import { canAdd, ResidualSum } from './residual-sum.ts';
+import { Rounding, type Operand } from './rounding.ts';
 import type { Slab } from './slab.ts';
 import { mapColumns, mapRows } from './stream-maps.ts';
-import { planStream, type StreamPlan, type StreamShape } from './stream-plan.ts';
+import { fitsStream, planStream, type StreamPlan, type StreamShape } from './stream-plan.ts';
 import type { HalfDtype } from './tensor-map.ts';
 import type { Summand } from './summand.ts';
-import { FLOAT_BYTES, isDense, type CudaValue } from './values.ts';
-
-/** Of a matrix, whose rows are counted in eights. */
-const OCTET = 8;
+import type { CudaValue } from './values.ts';
 
 export interface StreamedMatrix {
   readonly weight: Pointer;
@@ -31,18 +28,11 @@ interface Gated {
   readonly rounded: Rounding;
 }
 
-interface Sum {
-  readonly y: Slab;
-  readonly residual: CudaValue;
-  /** What the next product multiplies, times a norm's weights. */
-  scaled?: { readonly operand: Operand; readonly weights: Pointer; readonly squares: Slab };
-}
-
-/** Where outputs go, each as far as somebody needs it, and what else it takes. */
+/** Where outputs go: float32 as far as somebody needs them, and in the matrix's type; and what else becomes of them. */
 interface Outputs {
-  readonly y: Slab;
+  readonly y: Pointer;
   readonly rounded: Pointer;
-  /** Residual, a norm's weights and where squares go: of kernels for pairs of blocks. */
+  /** Of kernels for pairs of blocks. */
   readonly epilogue: readonly [residual: Pointer, weights: Pointer, squares: Pointer];
 }
 
@@ -57,7 +47,7 @@ export class StreamedProduct implements Summand {
   readonly #y: Slab;
   readonly #operation: number;
   #gated: Gated | undefined;
-  #sum: Sum | undefined;
+  #sum: ResidualSum | undefined;
 
   /** `y` is `[columns, out]` float32, where somebody needs it. */
   constructor(program: Program, operand: Operand, matrix: StreamedMatrix, y: Slab, columns: number) {
@@ -77,9 +67,9 @@ export class StreamedProduct implements Summand {
     return !this.#y.isNeeded;
   }
 
-  /** Whether its outputs have halves. */
+  /** Whether its halves can stream side by side. */
   get canGate(): boolean {
-    return this.#shape.outFeatures % (2 * OCTET) === 0;
+    return fitsStream({ ...this.#shape, outFeatures: this.#shape.outFeatures / 2 });
   }
 
   /** `silu(first half of the outputs) * second half` goes to `y`, `[columns, out / 2]`, and is written in the matrix's type where asked. */
@@ -96,40 +86,29 @@ export class StreamedProduct implements Summand {
   }
 
   takes(residual: CudaValue): boolean {
-    return this.isUntouched && this.#plan.isInPairs && isDense(residual) && residual.slab.last < this.#operation;
+    return this.isUntouched && this.#plan.isInPairs && canAdd(residual, this.#operation);
   }
 
   add(residual: CudaValue, y: Slab): void {
-    assert(this.takes(residual), 'what is added was there before the product');
-    this.#program.extend(residual.slab, this.#operation);
-    this.#program.extend(y, this.#operation, true);
-    this.#sum = { y, residual };
+    this.#sum = new ResidualSum(this.#program, this.#operation, residual, y);
   }
 
+  /** The kernel writes the matrix's type. */
   scale(weights: Pointer, epsilon: number): Operand | undefined {
-    const { dtype } = this.#matrix;
-    if (this.#sum === undefined || dtype !== 'bfloat16') return undefined;
-    const { columns, outFeatures } = this.#shape;
     const [parts] = this.#plan.grid.blocks;
-    const squares = this.#program.claim(columns * parts * FLOAT_BYTES);
-    const factors = { squares, parts, epsilon };
-    const operand = { ...claimOperand(this.#program, columns * outFeatures, dtype, 'medium'), factors };
-    for (const slab of [squares, operand.slab]) this.#program.extend(slab, this.#operation);
-    this.#sum.scaled = { operand, weights, squares };
-    return operand;
+    return this.#matrix.dtype === 'bfloat16' ? this.#sum?.scale(weights, epsilon, parts) : undefined;
   }
 
   #run(): void {
-    if (this.#y.isNeeded) this.#launch(this.#shape, { y: this.#y, rounded: NULL, epilogue: NO_EPILOGUE });
+    if (!this.isUntouched) this.#launch(this.#shape, { y: this.#y.address, rounded: NULL, epilogue: NO_EPILOGUE });
     if (this.#gated) {
       const { y, rounded } = this.#gated;
-      const shape = { ...this.#shape, outFeatures: this.#shape.outFeatures / 2, isGated: true };
-      this.#launch(shape, { y, rounded: rounded.address, epilogue: NO_EPILOGUE });
+      const outputs = { y: y.isNeeded ? y.address : NULL, rounded: rounded.address, epilogue: NO_EPILOGUE };
+      this.#launch({ ...this.#shape, outFeatures: this.#shape.outFeatures / 2, isGated: true }, outputs);
     }
     if (this.#sum) {
-      const { y, residual, scaled } = this.#sum;
-      const epilogue = [residual.slab.address, scaled?.weights ?? NULL, scaled?.squares.address ?? NULL] as const;
-      this.#launch(this.#shape, { y, rounded: scaled?.operand.slab.address ?? NULL, epilogue });
+      const { y, residual, weights, scaled, squares } = this.#sum.places;
+      this.#launch(this.#shape, { y, rounded: scaled, epilogue: [residual, weights, squares] });
     }
   }
 
@@ -142,7 +121,7 @@ export class StreamedProduct implements Summand {
     const columns = mapColumns(device.driver, { address: slab.address + BigInt(offset), dtype }, shape, plan);
     device.kernels.launch(
       ...([stream.handle, plan.kernel, plan.grid, rows, columns, ELEMENT_TYPE[dtype]] as const),
-      ...[y.isNeeded ? y.address : NULL, rounded, shape.columns, shape.inFeatures, shape.outFeatures],
+      ...[y, rounded, shape.columns, shape.inFeatures, shape.outFeatures],
       ...[...(plan.isInPairs ? [] : [Number(shape.isGated)]), plan.passUnits, plan.stageCount],
       ...[...this.#factors(), ...(plan.isInPairs ? epilogue : [])],
     );

@@ -1,6 +1,7 @@
 // Products of up to 64 rows with a 16-bit matrix, for Hopper alone: the copy engine brings the matrix through shared memory to the
 // tensor cores as fast as memory gives it, and begins before the kernel ahead is done.
-#include "elements.cuh"
+#include "copy-engine.cuh"
+#include "warpgroup.cuh"
 
 // A warp's rows of the matrix at a time: 16 outputs, or eight with a gate for each.
 constexpr int UNIT_ROWS = 16;
@@ -21,44 +22,6 @@ constexpr int MOST_STAGES = 16;
 // Both of the matrix's evictable first, and of the rows' last, as the copy engine takes them.
 constexpr unsigned long long READ_ONCE = 0x12f0000000000000ull, READ_OFTEN = 0x14f0000000000000ull;
 
-// CUtensorMap
-struct __align__(64) TensorMap {
-  unsigned long long words[16];
-};
-
-__device__ inline unsigned sharedAddress(const void* pointer) {
-  return static_cast<unsigned>(__cvta_generic_to_shared(pointer));
-}
-
-__device__ inline void initBarrier(unsigned barrier, int count) {
-  asm volatile("mbarrier.init.shared::cta.b64 [%0], %1;" ::"r"(barrier), "r"(count) : "memory");
-}
-
-__device__ inline void expectBytes(unsigned barrier, int bytes) {
-  asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(barrier), "r"(bytes) : "memory");
-}
-
-__device__ inline void arrive(unsigned barrier) {
-  asm volatile("mbarrier.arrive.shared::cta.b64 _, [%0];" ::"r"(barrier) : "memory");
-}
-
-// What all blocks of the cluster wrote before they arrived is there afterwards.
-__device__ inline void waitBarrier(unsigned barrier, int parity) {
-  asm volatile(
-      "{\n"
-      ".reg .pred done;\n"
-      "again:\n"
-      "mbarrier.try_wait.parity.acquire.cluster.shared::cta.b64 done, [%0], %1;\n"
-      "@!done bra again;\n"
-      "}" ::"r"(barrier),
-      "r"(parity)
-      : "memory");
-}
-
-// Of all threads of the cluster's blocks.
-__device__ inline void arriveInCluster() { asm volatile("barrier.cluster.arrive.release.aligned;" ::: "memory"); }
-__device__ inline void waitForCluster() { asm volatile("barrier.cluster.wait.acquire.aligned;" ::: "memory"); }
-
 __device__ inline void bringRows(unsigned to, const TensorMap& weights, int input, int octet, unsigned barrier) {
   asm volatile(
       "cp.async.bulk.tensor.4d.shared::cluster.global.tile.mbarrier::complete_tx::bytes.L2::cache_hint"
@@ -74,61 +37,6 @@ __device__ inline void bringColumns(unsigned to, const TensorMap& x, int input, 
       "l"(&x), "r"(input), "r"(0), "r"(barrier), "l"(READ_OFTEN)
       : "memory");
 }
-
-// The same place in another block of the cluster.
-__device__ inline unsigned addressIn(unsigned address, int block) {
-  unsigned there;
-  asm("mapa.shared::cluster.u32 %0, %1, %2;" : "=r"(there) : "r"(address), "r"(block));
-  return there;
-}
-
-// Their bytes arrive at a barrier of the same block.
-__device__ inline void storeThere(unsigned address, float a, float b, unsigned barrier) {
-  asm volatile("st.async.weak.shared::cluster.mbarrier::complete_tx::bytes.v2.f32 [%0], {%1, %2}, [%3];" ::"r"(address),
-               "f"(a), "f"(b), "r"(barrier)
-               : "memory");
-}
-
-// Rows of 128 bytes, swizzled in eights: `14 bits of address / 16, 1, eight rows / 16, swizzle`.
-__device__ inline unsigned long long describeTile(unsigned address) {
-  return static_cast<unsigned long long>((address & 0x3ffff) >> 4) | 1ull << 16 | 64ull << 32 | 1ull << 62;
-}
-
-#define SUMS_4(i) "+f"(sums[i]), "+f"(sums[i + 1]), "+f"(sums[i + 2]), "+f"(sums[i + 3])
-#define SUMS_16(i) SUMS_4(i), SUMS_4(i + 4), SUMS_4(i + 8), SUMS_4(i + 12)
-#define NAMES_16 "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15"
-#define NAMES_32 NAMES_16 ", %16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31"
-#define MULTIPLY_TILE(columns, type, names, rows, x, adds, ...)                                        \
-  asm volatile("{\n.reg .pred add;\nsetp.ne.b32 add, " adds ", 0;\n"                                   \
-               "wgmma.mma_async.sync.aligned.m64n" columns "k16.f32." type "." type " {" names "}, " rows \
-               ", " x ", add, 1, 1, 0, 0;\n}"                                                           \
-               : __VA_ARGS__                                                                            \
-               : "l"(tileMap), "l"(columnMap), "r"(isAdded))
-#define MULTIPLY_TILE_8(type) MULTIPLY_TILE("8", type, "%0, %1, %2, %3", "%4", "%5", "%6", SUMS_4(0))
-#define MULTIPLY_TILE_32(type) MULTIPLY_TILE("32", type, NAMES_16, "%16", "%17", "%18", SUMS_16(0))
-#define MULTIPLY_TILE_64(type) MULTIPLY_TILE("64", type, NAMES_32, "%32", "%33", "%34", SUMS_16(0), SUMS_16(16))
-
-// `sums += tile columns^T` over 16 inputs, or without the `+`, for a warpgroup; done once `waitForSums` is.
-template <int TYPE, int COLUMNS>
-__device__ inline void multiplyTile(float (&sums)[COLUMNS / 2], unsigned long long tileMap, unsigned long long columnMap,
-                                    int isAdded) {
-  if constexpr (COLUMNS == 8 && TYPE == FLOAT16) MULTIPLY_TILE_8("f16");
-  if constexpr (COLUMNS == 8 && TYPE == BFLOAT16) MULTIPLY_TILE_8("bf16");
-  if constexpr (COLUMNS == 32 && TYPE == FLOAT16) MULTIPLY_TILE_32("f16");
-  if constexpr (COLUMNS == 32 && TYPE == BFLOAT16) MULTIPLY_TILE_32("bf16");
-  if constexpr (COLUMNS == 64 && TYPE == FLOAT16) MULTIPLY_TILE_64("f16");
-  if constexpr (COLUMNS == 64 && TYPE == BFLOAT16) MULTIPLY_TILE_64("bf16");
-}
-
-__device__ inline void beginSums() { asm volatile("wgmma.fence.sync.aligned;" ::: "memory"); }
-
-// Of those that were begun before, all but the last so many are done.
-template <int LAST>
-__device__ inline void waitForSums() {
-  asm volatile("wgmma.wait_group.sync.aligned %0;" ::"n"(LAST) : "memory");
-}
-
-__device__ inline void endSums() { asm volatile("wgmma.commit_group.sync.aligned;" ::: "memory"); }
 
 // What to compute, how many units at once, a pass, and with how many stages under way. Of a gated product the matrix is that of the
 // gates and then that of what they let through.

@@ -2,6 +2,7 @@
 
 import type { Pointer } from '../../../native/ffi.ts';
 import type { CudaDevice } from '../device.ts';
+import type { SumPlaces } from '../residual-sum.ts';
 import type { Stream } from '../stream.ts';
 
 /** What a shard computes on, alone. */
@@ -19,19 +20,10 @@ export interface SumMeeting {
   readonly finish?: SumFinish | undefined;
 }
 
-/** What is made of sums `[rows, width]` on their way, each as far as its address is not null. */
-export interface SumFinish {
-  /** A multiple of what `FINISHED_TOGETHER` says. */
+/** What is made of sums `[rows, width]` on their way; squares are of `FINISHED_TOGETHER` neighbours each. */
+export interface SumFinish extends SumPlaces {
+  /** A multiple of that. */
   readonly width: number;
-  /** Added to the sums, `[rows, width]` float32; all that follows is of both together. */
-  readonly residual: Pointer;
-  readonly y: Pointer;
-  /** A norm's, `[width]` float32. */
-  readonly weights: Pointer;
-  /** Times these weights, `[rows, width]` bfloat16. */
-  readonly scaled: Pointer;
-  /** Sums of squares of so many neighbours each, `[rows, width / neighbours]` float32. */
-  readonly squares: Pointer;
 }
 
 /** Neighbours of which there is a sum of squares: as many as a block of kernels/exchange.cu has at once. */
