@@ -59,6 +59,20 @@ describe('the plan of attention', () => {
     );
   });
 
+  it('says which cells were there before the step: those before the segment', () => {
+    fc.assert(
+      fc.property(segments, options, (given, chosen) => {
+        const plan = planAttention(given, chosen);
+        const ofRows = given.flatMap((one) => one.tokens.map(() => one));
+        for (const share of sharesOf(plan.shares).filter(([row]) => row >= 0)) {
+          const { firstCell, position } = ofRows[share[0]]!;
+          const isOld = cellsOf(share, plan.list).map((cell) => cell < firstCell + position);
+          assert.deepEqual(isOld, [...Array(share[2]).fill(true), ...Array(share[3]).fill(false)]);
+        }
+      }),
+    );
+  });
+
   it('keeps to its room', () => {
     fc.assert(
       fc.property(segments, options, (given, chosen) => {
@@ -94,7 +108,7 @@ describe('the plan of attention', () => {
 
   it('cuts a long row among many short ones', () => {
     const rows = [...Array.from({ length: 100 }, () => chain(1, 99)), chain(1, 9999)];
-    const longest = Math.max(...usedShares(rows, WHOLE).map(([, , count]) => count));
+    const longest = Math.max(...usedShares(rows, WHOLE).map(([, , oldCount, newCount]) => oldCount + newCount));
     assert.ok(longest <= 320, `a share of ${longest} cells`);
   });
 
@@ -130,14 +144,19 @@ function usedShares(given: readonly StepSegment[], chosen: PlanOptions): ShareRo
   return sharesOf(planAttention(given, chosen).shares).filter(([row]) => row >= 0);
 }
 
+/** As the kernel reads the tables. */
+function cellsOf([, first, oldCount, newCount, listStart]: ShareRow, list: Int32Array): number[] {
+  const isNeighbour = (i: number): boolean => i < oldCount || listStart < 0;
+  return Array.from({ length: oldCount + newCount }, (_, i) =>
+    isNeighbour(i) ? first + i : list[listStart + i - oldCount]!,
+  );
+}
+
 /** As the kernels read the tables: in ascending order, as often as they are seen. */
 function cellsByRow({ shares, list, tiles }: AttentionPlan, window: number): number[][] {
   const cells: number[][] = [];
-  for (const [row, first, count, listStart, listCount] of sharesOf(shares)) {
-    if (row < 0) continue;
-    const seen = (cells[row] ??= []);
-    for (let i = 0; i < count; i++) seen.push(first + i);
-    seen.push(...list.subarray(listStart, listStart + listCount));
+  for (const share of sharesOf(shares)) {
+    if (share[0] >= 0) (cells[share[0]] ??= []).push(...cellsOf(share, list));
   }
   for (let at = 0; at < tiles.length; at += TILE_INTS) {
     const [row, rowCount, first, before] = tiles.subarray(at) as unknown as [number, number, number, number];

@@ -19,7 +19,10 @@ export interface PlanOptions {
 
 /** Tables as `kernels/attention.cu` and `kernels/prompt-attention.cu` read them. */
 export interface AttentionPlan {
-  /** `[row, first, count, listStart, listCount, part, firstPart, partCount]` each; those that are not used have row -1. */
+  /**
+   * `[row, first, oldCount, newCount, listStart, part, firstPart, partCount]` each; those that are not used have row -1. Old
+   * cells were there before the step, new ones it writes; without a list (-1) these follow the old ones.
+   */
   readonly shares: Int32Array;
   /** Single cells that shares name: of rows that follow some rows of their segment and not others. */
   readonly list: Int32Array;
@@ -38,9 +41,10 @@ export interface AttentionRoom {
 interface VisibleCells {
   readonly row: number;
   readonly first: number;
-  readonly count: number;
+  /** Neighbours that were there before the step: kernels read them before those ahead are done. */
+  readonly oldCount: number;
+  readonly newCount: number;
   readonly listStart: number;
-  readonly listCount: number;
 }
 
 export const SHARE_INTS = 8;
@@ -58,6 +62,7 @@ const LEAST_TURNS = 2;
 export const MOST_PARTS = 64;
 
 const UNUSED = -1;
+const NO_LIST = -1;
 
 /** Depends on how many rows there are, never on what they see, where no tiles are used. */
 export function roomFor(segments: readonly StepSegment[], options: PlanOptions): AttentionRoom {
@@ -129,11 +134,12 @@ function addRows(
   const { position, firstCell, parents } = segment;
   for (const [row, depth] of rowDepths(segment).entries()) {
     const oldest = oldestOf(position + depth, window);
-    const listStart = list.length;
-    if (parents !== undefined) list.push(...branchCells(segment, row, depth, oldest));
-    const end = parents === undefined ? position + row + 1 : position;
-    const count = Math.max(0, end - oldest);
-    rows.push({ row: firstRow + row, first: firstCell + oldest, count, listStart, listCount: list.length - listStart });
+    const oldCount = Math.max(0, position - oldest);
+    const branch = parents && branchCells(segment, row, depth, oldest);
+    const newCount = branch?.length ?? position + row + 1 - oldest - oldCount;
+    const listStart = branch ? list.length : NO_LIST;
+    rows.push({ row: firstRow + row, first: firstCell + oldest, oldCount, newCount, listStart });
+    list.push(...(branch ?? []));
   }
 }
 
@@ -152,7 +158,7 @@ function branchCells(segment: StepSegment, row: number, depth: number, oldest: n
 /** All rows into parts of one length, the shortest that `shareCount` allows. */
 function cutRows(rows: readonly VisibleCells[], shareCount: number): Int32Array {
   const shares = new Int32Array(shareCount * SHARE_INTS).fill(UNUSED);
-  const counts = rows.map(({ count, listCount }) => count + listCount);
+  const counts = rows.map(({ oldCount, newCount }) => oldCount + newCount);
   const length = partLength(counts, shareCount);
   let end = 0;
   let slot = 0;
@@ -169,10 +175,11 @@ function cutRows(rows: readonly VisibleCells[], shareCount: number): Int32Array 
   return shares;
 }
 
-/** Of what the row sees, `[first, count, listStart, listCount]` from one place to another. */
-function cellsBetween({ first, count, listStart }: VisibleCells, from: number, to: number): number[] {
-  const [begun, ended] = [Math.min(from, count), Math.min(to, count)];
-  return [first + begun, ended - begun, listStart + from - begun, to - ended - (from - begun)];
+/** Of what the row sees, `[first, oldCount, newCount, listStart]` from one place to another. */
+function cellsBetween({ first, oldCount, listStart }: VisibleCells, from: number, to: number): number[] {
+  const [begun, ended] = [Math.min(from, oldCount), Math.min(to, oldCount)];
+  const listed = listStart === NO_LIST ? NO_LIST : listStart + from - begun;
+  return [first + from, ended - begun, to - ended - (from - begun), listed];
 }
 
 function partsOf(count: number, length: number): number {

@@ -14,10 +14,11 @@ extern "C" __global__ void move_cells(unsigned char* store, Offset layerBytes, i
   }
 }
 
-// What one block looks at, as attention-plan.ts lays it out: `count` neighbouring cells of what a row sees, then `listCount` that
-// a list names. Rows that see much are cut into `partCount` parts, which meet in the memory of partial results from `firstPart` on.
-struct Share {
-  int row, first, count, listStart, listCount, part, firstPart, partCount;
+// What one block looks at, as attention-plan.ts lays it out: `oldCount` neighbouring cells that were there before the step, then
+// `newCount` that the step writes, which a list names; without a list (-1) they follow the old ones. Rows that see much are cut
+// into `partCount` parts, which meet in the memory of partial results from `firstPart` on.
+struct alignas(16) Share {
+  int row, first, oldCount, newCount, listStart, part, firstPart, partCount;
 };
 
 const unsigned EVERY_LANE = 0xffffffffu;
@@ -173,10 +174,11 @@ __device__ inline void attendShare(const Output& output, const float* q, int que
   // Lanes beyond the head look at its beginning, with queries of zero.
   const int from = width > 0 ? dim : 0;
   const Offset cellWidth = static_cast<Offset>(kvHeadCount) * headDim, start = kvHead * headDim + from;
-  const int seen = share.count + share.listCount;
+  const int seen = share.oldCount + share.newCount;
   const auto placeOf = [&](int index) {
     const int at = min(index, seen - 1);
-    const int cell = at < share.count ? share.first + at : list[share.listStart + at - share.count];
+    const bool isNeighbour = at < share.oldCount || share.listStart < 0;
+    const int cell = isNeighbour ? share.first + at : list[share.listStart + at - share.oldCount];
     return cell * cellWidth + start;
   };
 
