@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import type { AttentionShape } from '../backend.ts';
 import type { KvTypes } from '../kv.ts';
-import { shareKernel, tileGrid, tileKernel, variantFor } from './attention.ts';
+import { shareGrid, shareKernel, tileGrid, tileKernel, variantFor } from './attention.ts';
 
 const HALVES: KvTypes = { key: 'float16', value: 'float16' };
 const EXACT_KEYS: KvTypes = { key: 'float32', value: 'float16' };
@@ -27,6 +27,16 @@ describe('the kernel for shares', () => {
     assert.deepEqual(names, ['attend_float16_4', 'attend_float16_4', 'attend_float16_4_many']);
     const one = shareKernel(shape(8, 8, 128), HALVES);
     assert.equal(variantFor(one, 100), one);
+  });
+
+  it('has room for what each warp has of each head, as lanes hold it', () => {
+    const four = shareKernel(shape(32, 8, 128), HALVES);
+    assert.deepEqual(shareGrid(128, 4, four, 24), { blocks: [24], threads: 256, sharedBytes: 8 * 4 * 128 * 4 });
+    const bytes = [64, 80, 256].map((headDim) => shareGrid(headDim, 8, { ...four, threads: 128 }, 1).sharedBytes);
+    assert.deepEqual(
+      bytes,
+      [64, 128, 256].map((held) => 4 * 8 * held * 4),
+    );
   });
 
   it('is one for any types and heads where no other is', () => {

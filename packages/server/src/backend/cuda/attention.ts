@@ -28,6 +28,10 @@ const LARGEST_HEAD = 256;
 /** Numbers that a lane loads at once, of heads that are a multiple of so many. */
 const LANE_NUMBERS = 8;
 
+const WARP = 32;
+/** Of a warp, that look at one cell together. */
+const LANES = [8, 16, 32];
+
 /** After a part's sums, its peak and total. */
 const PART_EXTRA = 2;
 
@@ -158,10 +162,10 @@ function attendShares(
 ): number {
   const { headCount, kvHeadCount, headDim, scale, layer } = shape;
   const { multiprocessorCount } = program.device.properties;
-  const { name, threads } = variantFor(kernel, (q.rows * blocksPerShare) / multiprocessorCount);
+  const variant = variantFor(kernel, (q.rows * blocksPerShare) / multiprocessorCount);
   const partials = program.claim(partCount * headCount * (headDim + PART_EXTRA) * FLOAT_BYTES);
   return program.launch(
-    ...([name, { blocks: [shareCount * blocksPerShare], threads }] as const),
+    ...([variant.name, shareGrid(headDim, kernel.heads, variant, shareCount * blocksPerShare)] as const),
     ...([
       ...outputs,
       q,
@@ -173,6 +177,12 @@ function attendShares(
     ] as const),
     ...([shares, list, partials, counters, headCount, kvHeadCount, headDim, scale, NO_SOFT_CAP] as const),
   );
+}
+
+/** With room for what each warp has of each head, of which lanes hold 64, 128 or 256 numbers. */
+export function shareGrid(headDim: number, heads: number, { threads }: KernelVariant, blockCount: number): Grid {
+  const held = LANES.map((lanes) => lanes * LANE_NUMBERS).find((numbers) => numbers >= headDim)!;
+  return { blocks: [blockCount], threads, sharedBytes: (threads / WARP) * heads * held * FLOAT_BYTES };
 }
 
 /** A block for each head and tile, with room for its queries and for two turns' keys and values. */
