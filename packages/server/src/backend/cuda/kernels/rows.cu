@@ -76,7 +76,7 @@ extern "C" __global__ void rotate_and_store(float* y, const float* q, int qStrid
                                             int valueType, const int* cells, const int* positions,
                                             const float* frequencies, int headCount, int kvHeadCount, int headDim,
                                             float attentionFactor) {
-  beginKernel();
+  letNextBegin();
   const int half = headDim / 2, row = blockIdx.x, head = blockIdx.y;
   const bool isQuery = head < headCount, isKey = !isQuery && head < headCount + kvHeadCount;
   const int kvHead = isQuery ? 0 : (head - headCount) % kvHeadCount;
@@ -85,9 +85,12 @@ extern "C" __global__ void rotate_and_store(float* y, const float* q, int qStrid
                               : v + static_cast<Offset>(row) * vStride + kvHead * headDim;
   const Offset cell = static_cast<Offset>(cells[row]) * kvHeadCount * headDim + kvHead * headDim;
   for (int i = threadIdx.x; i < half; i += blockDim.x) {
+    Turn turn = {1.0f, 0.0f};
+    // The step's inputs are there before any of its kernels begins; nothing is left to wait for at a thread's second pair.
+    if (isQuery || isKey) turn = turnOf(frequencies, positions[row], i, attentionFactor);
+    waitForPrevious();
     float first = from[i], second = from[i + half];
     if (isQuery || isKey) {
-      const Turn turn = turnOf(frequencies, positions[row], i, attentionFactor);
       const float turned = first * turn.cosine - second * turn.sine;
       second = second * turn.cosine + first * turn.sine;
       first = turned;
