@@ -102,7 +102,7 @@ describe('the plan of attention', () => {
 
   it('fills a device with one row of a long context, and cuts one of a short context less', () => {
     assert.equal(usedShares([chain(1, 32_767)], WHOLE).length, MOST_PARTS);
-    assert.equal(usedShares([chain(1, 511)], WHOLE).length, 4);
+    assert.equal(usedShares([chain(1, 511)], WHOLE).length, 8);
     assert.equal(usedShares([chain(1, 20)], WHOLE).length, 1);
   });
 

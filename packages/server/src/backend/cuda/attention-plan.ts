@@ -54,10 +54,8 @@ export const TILE_ROWS = 128;
 /** Shorter runs would leave most of a tile empty. */
 const LEAST_RUN = 16;
 
-/** What a block of the kernel looks at in one turn. */
+/** What a block of the kernel looks at in one turn: one trip to memory, which parts of fewer cells would take too. */
 const TURN_CELLS = 64;
-/** Parts of fewer cells cost more to add up than they save. */
-const LEAST_TURNS = 2;
 /** As the kernel has room for when it adds them up. */
 export const MOST_PARTS = 64;
 
@@ -189,7 +187,7 @@ function partsOf(count: number, length: number): number {
 /** In whole turns. Rows that see so many cells are at most `shareCount`. */
 function partLength(counts: readonly number[], shareCount: number): number {
   const longest = counts.reduce((most, count) => Math.max(most, count), 0);
-  let least = Math.max(LEAST_TURNS, Math.ceil(longest / MOST_PARTS / TURN_CELLS));
+  let least = Math.ceil(longest / MOST_PARTS / TURN_CELLS);
   let most = Math.ceil(longest / TURN_CELLS);
   while (least < most) {
     const middle = Math.floor((least + most) / 2);

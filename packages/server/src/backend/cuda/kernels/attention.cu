@@ -219,7 +219,8 @@ struct Destination {
   int row, part, firstPart, partCount, firstHead, heads, counter;
 };
 
-// Gives threads the pairs of neighbours of the block's heads, which are even: they turn in pairs. `at` is in `[heads, lanes * EACH]`.
+// Gives threads the pairs of neighbours in the block's heads, which are even: numbers turn in pairs. `at` is the pair's place in
+// `[heads, lanes * EACH]`.
 template <int WARPS, typename Work>
 __device__ inline void forPairs(int heads, int headDim, const Work& work) {
   const int headBits = laneBitsOf(headDim) + EACH_BITS;
