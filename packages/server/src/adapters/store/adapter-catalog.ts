@@ -96,13 +96,13 @@ export class AdapterCatalog {
     return this.records.filter((record) => record.id === id && record.source === source);
   }
 
-  /** A record that was forgotten while a request waited is known again once that request has its adapter. */
+  /** A record that was forgotten while a request waited is known again once its adapter is loaded for that request, or there. */
   used(record: AdapterRecord): void {
     this.#records.add(record);
     if (!this.#current.has(keyOf(record))) this.#current.set(keyOf(record), record);
   }
 
-  /** Forgets these records of one id. */
+  /** Forgets these records of one id, which is known again where it was found. */
   unloaded(adapter: NamedAdapter, records: readonly AdapterRecord[]): void {
     for (const record of records) this.forget(record);
     const key = keyOf(adapter);

@@ -265,6 +265,31 @@ describe('loading and unloading', () => {
     lease.release();
   });
 
+  it('what is loaded anew for a request that leaves can be unloaded again', async (t) => {
+    const setting = await open(t, { hostCacheBytes: 1 << 20 });
+    const { adapters, backend } = setting;
+    const reference = setting.adapter(OPTIONS);
+    const lease = await adapters.acquire(reference, never);
+    const unloading = adapters.unload(reference.id, reference.source, never);
+    const leaving = new AbortController();
+    const waiting = adapters.acquire(reference, leaving.signal);
+    await until(() => adapters.waitingCount === 1, 'the next request waits');
+    const gate = new Gate();
+    backend.beforeLoad = () => gate.pass();
+    lease.release();
+    await Promise.all([gate.reached, unloading]);
+    leaving.abort(new Error('gone'));
+    await assert.rejects(waiting, /gone/);
+    gate.open();
+    await until(() => adapters.residents.length === 1, 'it is loaded all the same');
+    assert.deepEqual(
+      adapters.statuses().map(({ id, state }) => [id, state]),
+      [[reference.id, 'resident']],
+    );
+    await adapters.unload(reference.id, reference.source, never);
+    assert.deepEqual([adapters.deviceBytes, adapters.hostBytes, adapters.statuses()], [0, 0, []]);
+  });
+
   it('what is pinned under another id keeps its memory', async (t) => {
     const setting = await open(t);
     const local = setting.adapter(OPTIONS, 1);

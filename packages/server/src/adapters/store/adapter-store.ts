@@ -198,9 +198,14 @@ export class AdapterStore {
     if (records.some(({ generation }) => generation !== undefined && this.#kept.has(generation))) {
       throw invalidField('id', 'is the default adapter of this server, which stays');
     }
+    const isKeptByOthers = (generation: string): boolean => this.#pins.isPinnedByOthers(generation, adapter);
     for (const generation of new Set(records.flatMap((each) => each.generation ?? []))) {
-      if (this.#pins.isPinnedByOthers(generation, adapter)) continue;
-      const whenGone = (): void => void (freed.host += this.#hostCache.delete(generation));
+      if (isKeptByOthers(generation)) continue;
+      // Before those who wait for it have it loaded anew, which makes it known again.
+      const whenGone = (): void => {
+        freed.host += this.#hostCache.delete(generation);
+        for (const each of records) if (each.generation === generation) this.#catalog.forget(each);
+      };
       freed.device += await this.#residency.drain(generation, whenGone, signal);
     }
     for (const name of this.#names.namesOf(adapter)) this.#names.take(name);
@@ -208,7 +213,8 @@ export class AdapterStore {
     for (const each of records) {
       freed.disk += (await this.#options.removeFiles?.(idAtSource(each))) ?? 0;
     }
-    this.#catalog.unloaded(adapter, records);
+    const others = records.filter(({ generation }) => generation === undefined || isKeptByOthers(generation));
+    this.#catalog.unloaded(adapter, others);
     return { freed };
   }
 
@@ -322,6 +328,8 @@ export class AdapterStore {
   ): Promise<ResidentAdapter> {
     const { observer } = this.#options;
     const begun = performance.now();
+    // Whoever asked may leave meanwhile; what comes to memory is known all the same, so that it can be unloaded.
+    if (record !== undefined) this.#catalog.used(record);
     try {
       const host = await readHost();
       const resident = await this.#place(generation, host, record).finally(() => host.tokenizer?.release());
