@@ -114,7 +114,7 @@ export class Setting {
     const adapter = makeTinyAdapter(this.tiny, options, seed);
     const id = `adapter-${this.#adapterCount++}`;
     const folder = join(this.root, 'adapters', id);
-    writeTinyAdapter(folder, adapter);
+    writeTinyAdapter(folder, adapter, options.stored);
     return { ...adapter, id, folder };
   }
 

@@ -6,6 +6,7 @@
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { writeSafetensors } from '../weights/safetensors-writer.ts';
+import type { Dtype } from '../weights/tensor-view.ts';
 import { Random } from './random.ts';
 import { encode, type TinyModel, type TinyTensor, type TinyWeights } from './tiny-model.ts';
 
@@ -28,6 +29,8 @@ export interface TinyAdapterOptions {
   readonly saved?: readonly string[];
   /** How far the adapter moves outputs; 0.3 is plainly seen in every logit. */
   readonly deviation?: number;
+  /** The type of its file; float32 unless told. */
+  readonly stored?: Dtype;
 }
 
 export interface TinyAdapter {
@@ -51,14 +54,18 @@ export function makeTinyAdapter(model: TinyModel, options: TinyAdapterOptions, s
 }
 
 /** Makes `folder` an adapter folder. */
-export function writeTinyAdapter(folder: string, { config, tensors }: Pick<TinyAdapter, 'config' | 'tensors'>): void {
+export function writeTinyAdapter(
+  folder: string,
+  { config, tensors }: Pick<TinyAdapter, 'config' | 'tensors'>,
+  dtype: Dtype = 'float32',
+): void {
   mkdirSync(folder, { recursive: true });
   writeFileSync(join(folder, 'adapter_config.json'), JSON.stringify(config));
   writeSafetensors(
     join(folder, 'adapter_model.safetensors'),
     [...tensors].map(([name, { shape, values }]) => ({
-      ...{ name, shape, dtype: 'float32' as const },
-      bytes: encode(values, 'float32'),
+      ...{ name, shape, dtype },
+      bytes: encode(values, dtype),
     })),
   );
 }

@@ -131,11 +131,14 @@ export function encode(values: Float32Array | Float64Array, dtype: Dtype): Uint8
   return new Uint8Array(Uint16Array.from(bits, narrow).buffer);
 }
 
-/** From the bits of a float32 that is 0 or a normal float16. */
+/** Of float32. */
+const SMALLEST_FLOAT16_BITS = (127 - 14) << 23;
+
+/** From the bits of a float32, which become 0 below float16's normal numbers. */
 function toFloat16(word: number): number {
   const sign = (word >>> 16) & 0x8000;
   const magnitude = word & 0x7fff_ffff;
-  return magnitude === 0 ? sign : sign | ((magnitude >>> 13) - ((127 - 15) << 10));
+  return magnitude < SMALLEST_FLOAT16_BITS ? sign : sign | ((magnitude >>> 13) - ((127 - 15) << 10));
 }
 
 /** Cut to bfloat16's eight bits, and to 0 below float16's normal numbers, so that all three types hold the same value. */

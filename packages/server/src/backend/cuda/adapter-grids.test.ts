@@ -53,7 +53,8 @@ describe('grids of adapters’ products', () => {
     fc.assert(
       fc.property(anyWidths, anyUses, (widths, uses) => {
         for (const [{ grid, outputsPerBlock }, step] of [
-          [expandRowsGrid(widths, uses), ROW_OUTPUTS],
+          [expandRowsGrid(widths, uses, false), ROW_OUTPUTS],
+          [expandRowsGrid(widths, uses, true), ROW_OUTPUTS],
           [expandTilesGrid(widths, uses), TILE_OUTPUTS],
           [replaceRowsGrid(widths, uses), 1],
         ] as const) {
@@ -63,6 +64,12 @@ describe('grids of adapters’ products', () => {
         }
       }),
     );
+  });
+
+  it('have fewer blocks before a product that streams', () => {
+    const uses = { count: 64, rowsPerUse: 1, ranksPerUse: 8 };
+    const blocks = [false, true].map((isBefore) => expandRowsGrid([4096, 1024, 1024], uses, isBefore).grid.blocks[0]);
+    assert.deepEqual(blocks, [12, 4]);
   });
 
   it('have room for every rank of every projection', () => {

@@ -17,10 +17,18 @@ const MOST_PARTS = 8;
 
 /** That the shares of some rows' adapter divide among them: more, up to all that their threads load at once, where there are enough blocks. */
 const FEWEST_ROW_OUTPUTS = 256;
-const MOST_ROW_OUTPUTS = 1024;
+
+/** How far blocks over outputs of rows grow, and how many are enough. */
+interface RowBlocks {
+  readonly mostOutputs: number;
+  readonly enough: number;
+}
 
 /** About what the largest device holds at once; beyond it blocks do more instead of being more. */
 const ENOUGH_BLOCKS = 800;
+const LAST: RowBlocks = { mostOutputs: 1024, enough: ENOUGH_BLOCKS };
+/** Those of a product that streams find room beside so many, and have its matrix brought meanwhile. */
+const BEFORE_STREAM: RowBlocks = { mostOutputs: 2048, enough: 264 };
 const MOST_STEPS = 8;
 
 /** So many uses of so many rows each, at most, or shares of uses. */
@@ -61,9 +69,10 @@ export function shrinkTilesGrid(parts: InnerParts, projectionCount: number, { co
 }
 
 /** The shares of some rows' first adapter divide a block's outputs. */
-export function expandRowsGrid(widths: readonly number[], { count }: Uses): OutputGrid {
+export function expandRowsGrid(widths: readonly number[], { count }: Uses, isBeforeStream: boolean): OutputGrid {
+  const { mostOutputs, enough } = isBeforeStream ? BEFORE_STREAM : LAST;
   let outputs = FEWEST_ROW_OUTPUTS;
-  while (outputs < MOST_ROW_OUTPUTS && countBlocks(widths, outputs) * count > ENOUGH_BLOCKS) outputs *= 2;
+  while (outputs < mostOutputs && countBlocks(widths, outputs) * count > enough) outputs *= 2;
   return outputGrid(widths, outputs, count);
 }
 

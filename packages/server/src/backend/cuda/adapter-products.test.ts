@@ -68,6 +68,24 @@ function record(rowSet: RowSet, groups: readonly (readonly Projection[])[] = [at
   return notes;
 }
 
+/** The same ahead of streamed products. */
+function recordAddends(rowSet: RowSet, groups: readonly (readonly Projection[])[] = [attention]): Notes & Addends {
+  const notes = new Notes();
+  const adapters = new AdapterProducts(notes, places, 'medium');
+  const operand = {
+    slab: notes.claim(rowSet.rows.length * IN * 2),
+    offset: 0,
+    dtype: 'bfloat16',
+    isSplit: false,
+  } as const;
+  const addends = adapters.onlyAdd(rowSet, groups.flat()) ? adapters.addends(operand, rowSet, groups) : [];
+  return Object.assign(notes, { addends });
+}
+
+interface Addends {
+  readonly addends: ReturnType<AdapterProducts['addends']>;
+}
+
 /** What a graph cannot change any more, with lengths in the place of addresses. */
 function fixedPart({ launches }: Notes): unknown {
   return launches.map(({ name, grid, args }) => [name, grid, args.map(fixedArgument)]);
@@ -93,7 +111,7 @@ describe('adapters’ products', () => {
           // Rows that fill a step up to its usual size have no adapters.
           const filled = { rows: [...rows, ...Array.from({ length: 840 - rows.length }, () => [])] };
           const key = usesKey(shapeUses({ rows }));
-          const fixed = fixedPart(record(filled));
+          const fixed = [fixedPart(record(filled)), fixedPart(recordAddends(filled))];
           assert.deepEqual(fixed, known.get(key) ?? fixed);
           known.set(key, fixed);
         }
@@ -113,6 +131,33 @@ describe('adapters’ products', () => {
     const other = [{ slot: slotOf({ table: 2n, rank: 9 }), weight: 0.5 }];
     rows = [[], other];
     assert.deepEqual(inputs[0]!.read(), packUses({ rows }, shapeUses({ rows })));
+  });
+
+  it('are there before their products where they only add to them, also for projections at which none enters', () => {
+    const { launches, inputs, addends } = recordAddends({ rows: [one, [], one] }, [attention, [head]]);
+    assert.deepEqual(
+      launches.map(({ name }) => name),
+      ['shrink_rows_2', 'expand_rows_2'],
+    );
+    assert.deepEqual(
+      addends.map((addend) => addend?.values.bytes),
+      [3 * 3072 * FLOAT_BYTES, undefined],
+    );
+    // Which rows there is anything for.
+    assert.deepEqual(inputs.at(-1)!.read(), Int32Array.of(0b101, 0));
+    const many = { rows: Array.from({ length: 64 }, (_, row) => (row === 40 || row === 31 ? one : [])) };
+    assert.deepEqual(recordAddends(many).inputs.at(-1)!.read(), Int32Array.of(1 << 31, 1 << 8));
+  });
+
+  it('only add where they have factors and no more, and no tiles', () => {
+    const adapters = new AdapterProducts(new Notes(), places, 'medium');
+    const special = [{ slot: slotOf({ table: 5n, rank: 8, reach: places.reach(['q', 'k'], [], ['k']) }), weight: 1 }];
+    const rowSet = { rows: [one, special] };
+    assert.ok(adapters.onlyAdd({ rows: [one, []] }, attention));
+    assert.ok(adapters.onlyAdd({ rows: [[], []] }, attention));
+    assert.ok(!adapters.onlyAdd(rowSet, attention));
+    assert.ok(adapters.onlyAdd(rowSet, [attention[0]!, head]));
+    assert.ok(!adapters.onlyAdd({ rows: Array.from({ length: 40 }, () => one) }, attention));
   });
 
   it('take two launches for projections of one input', () => {
@@ -141,7 +186,7 @@ describe('adapters’ products', () => {
   });
 
   it('leave out factors where adapters only replace', () => {
-    const replacing = slotOf({ table: 3n, rank: 0, reach: places.reach(['head'], ['head']) });
+    const replacing = slotOf({ table: 3n, rank: 0, reach: places.reach(['head'], ['head'], ['head']) });
     const names = kernelNames({ rows: [[{ slot: replacing, weight: 1 }]] }, [attention, [head]]);
     assert.deepEqual(names, ['replace_rows', 'expand_rows_1']);
   });

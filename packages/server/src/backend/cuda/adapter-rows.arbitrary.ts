@@ -9,7 +9,7 @@ import type { RowSet } from './row-set.ts';
 
 export const places = new Places();
 
-export const everywhere: Reach = places.reach(['q', 'k', 'v', 'o', 'tokens'], []);
+export const everywhere: Reach = places.reach(['q', 'k', 'v', 'o', 'tokens'], [], []);
 
 interface SlotTraits {
   readonly rank: number;
@@ -30,8 +30,8 @@ const slots: CudaAdapterSlot[] = [
   slotOf({ table: 3n, rank: 17 }),
   slotOf({ table: 4n, rank: 0 }),
   slotOf({ table: 5n, rank: 8, factorDtype: undefined }),
-  slotOf({ table: 6n, rank: 8, reach: places.reach(['q', 'v'], []) }),
-  slotOf({ table: 7n, rank: 8, reach: places.reach(['q', 'head'], ['head']) }),
+  slotOf({ table: 6n, rank: 8, reach: places.reach(['q', 'v'], [], []) }),
+  slotOf({ table: 7n, rank: 8, reach: places.reach(['q', 'head'], ['head'], ['head']) }),
 ];
 
 const anyList: fc.Arbitrary<readonly WeightedSlot[]> = fc.array(

@@ -12,6 +12,8 @@ export interface Reach {
   readonly paths: ReadonlySet<string>;
   /** Of those, where it brings a whole weight. */
   readonly replacedPaths: ReadonlySet<string>;
+  /** Where it does more than add `scale * B A x`: it brings a weight, DoRA's factors or a bias. */
+  readonly specialPaths: ReadonlySet<string>;
 }
 
 export interface CudaAdapterSlot extends AdapterSlot {

@@ -30,10 +30,13 @@ describe('an adapter’s table', () => {
 
   it('shares one reach among adapters that enter at the same places, in whatever order', () => {
     const places = new Places();
-    const reach = places.reach(['a', 'b'], ['b']);
-    assert.equal(places.reach(['b', 'a'], ['b']), reach);
+    const reach = places.reach(['a', 'b'], ['b'], ['b']);
+    assert.equal(places.reach(['b', 'a'], ['b'], ['b']), reach);
     assert.deepEqual([[...reach.paths], [...reach.replacedPaths]], [['a', 'b'], ['b']]);
-    const others = [places.reach(['a', 'b'], []), places.reach(['a', 'b'], ['a']), places.reach(['a'], [])];
-    assert.equal(new Set([reach, ...others].map(({ number }) => number)).size, 4);
+    const others = [
+      ...[places.reach(['a', 'b'], [], []), places.reach(['a', 'b'], ['a'], ['a']), places.reach(['a'], [], [])],
+      ...[places.reach(['a', 'b'], [], ['b']), places.reach(['a', 'b'], ['b'], ['a', 'b'])],
+    ];
+    assert.equal(new Set([reach, ...others].map(({ number }) => number)).size, 6);
   });
 });

@@ -71,15 +71,18 @@ export class Places {
     return place;
   }
 
-  /** One object for all adapters that enter at the same places. */
-  reach(paths: readonly string[], replacedPaths: readonly string[]): Reach {
+  /** One object for all adapters that enter at the same places in the same ways. */
+  reach(paths: readonly string[], replacedPaths: readonly string[], specialPaths: readonly string[]): Reach {
     const numbersOf = (list: readonly string[]): string =>
       list
         .map((path) => this.claim(path))
         .toSorted((a, b) => a - b)
         .join();
-    const key = `${numbersOf(paths)}/${numbersOf(replacedPaths)}`;
-    const sets = { paths: new Set(paths), replacedPaths: new Set(replacedPaths) };
+    const key = [paths, replacedPaths, specialPaths].map(numbersOf).join('/');
+    const sets = {
+      ...{ paths: new Set(paths), replacedPaths: new Set(replacedPaths) },
+      ...{ specialPaths: new Set(specialPaths) },
+    };
     const reach = this.#reaches.get(key) ?? { number: this.#reaches.size, ...sets };
     this.#reaches.set(key, reach);
     return reach;

@@ -12,7 +12,11 @@ const WAITS = ['beginKernel', 'waitForPrevious'];
 /** Whether it waits for the kernel ahead, itself or through the functions of its file that it calls. */
 function waits(body: string, functions: ReadonlyMap<string, string>): boolean {
   const called = [...body.matchAll(/\b(\w+)(?:<[^;]*>)?\(/g)].map(([, name]) => name!);
-  return called.some((name) => WAITS.includes(name) || waits(functions.get(name) ?? '', functions));
+  return called.some((name) => {
+    // One that calls another of its name is looked into once.
+    const others = new Map([...functions].filter(([known]) => known !== name));
+    return WAITS.includes(name) || waits(functions.get(name) ?? '', others);
+  });
 }
 
 function kernelsOf(file: string): RegExpExecArray[] {

@@ -16,7 +16,10 @@ import { compileKernels, nvrtcVersion, type KernelSource } from './nvrtc.ts';
 /** Not copied by the compiler of TypeScript, so that they are read where they were written. */
 const FOLDER = new URL('../../../src/backend/cuda/kernels/', import.meta.url);
 
-const HEADERS = ['elements.cuh', 'adapters.cuh', 'adapter-rows.cuh', 'copy-engine.cuh', 'warpgroup.cuh'];
+const HEADERS = [
+  ...['elements.cuh', 'adapters.cuh', 'adapter-rows.cuh', 'copy-engine.cuh', 'warpgroup.cuh'],
+  ...['stream.cuh'],
+];
 
 export const KERNEL_FILES = {
   'rows.cu': {
@@ -33,12 +36,12 @@ export const KERNEL_FILES = {
   },
   'few-rows.cu': { multiply_few_float16: 'pppiiii', multiply_few_bfloat16: 'pppiiii' },
   'streamed-products.cu': {
-    stream_8: 'mmippiiiiiipif',
-    stream_32: 'mmippiiiiiipif',
-    stream_64: 'mmippiiiiiipif',
-    stream_in_pairs_8: 'mmippiiiiipifppp',
-    stream_in_pairs_32: 'mmippiiiiipifppp',
-    stream_in_pairs_64: 'mmippiiiiipifppp',
+    stream_8: 'mmippiiiiiipifpp',
+    stream_32: 'mmippiiiiiipifpp',
+    stream_64: 'mmippiiiiiipifpp',
+    stream_in_pairs_8: 'mmippiiiiipifppppp',
+    stream_in_pairs_32: 'mmippiiiiipifppppp',
+    stream_in_pairs_64: 'mmippiiiiipifppppp',
   },
   'exchange.cu': { sum_over_cards: 'pippiipppppi', gather_over_cards: 'ppippiiiiiiiiii' },
   'products.cu': { round_activations: 'piipiii', join_halves: 'ppi' },
@@ -60,14 +63,14 @@ export const KERNEL_FILES = {
     attend_tiles_128: 'ppiiipipppiiiff',
   },
   'shrink-rows.cu': {
-    shrink_rows_1: 'ppipiiiiii',
-    shrink_rows_2: 'ppipiiiiii',
-    shrink_rows_4: 'ppipiiiiii',
+    shrink_rows_1: 'ppiipiiiiii',
+    shrink_rows_2: 'ppiipiiiiii',
+    shrink_rows_4: 'ppiipiiiiii',
   },
   'expand-rows.cu': {
-    expand_rows_1: 'ppiiipiiipiiipiiipiii',
-    expand_rows_2: 'ppiiipiiipiiipiiipiii',
-    expand_rows_4: 'ppiiipiiipiiipiiipiii',
+    expand_rows_1: 'ppiiiipiiipiiipiiipiii',
+    expand_rows_2: 'ppiiiipiiipiiipiiipiii',
+    expand_rows_4: 'ppiiiipiiipiiipiiipiii',
   },
   'adapter-tiles.cu': { shrink_tiles: 'ppipiiiiiiiii', expand_tiles: 'ppiiiipiiipiiipiiipiii' },
   'adapter-weights.cu': { replace_rows: 'pipiipiiipiiipiiipiii', embed_adapters: 'pippiii' },

@@ -17,9 +17,9 @@ import type { Program } from './program.ts';
 import { claimOperand, type Operand } from './rounding.ts';
 import type { Slab } from './slab.ts';
 import { fitsStream } from './stream-plan.ts';
-import { StreamedProduct, type StreamedMatrix } from './streamed-product.ts';
+import { StreamedProduct, type Addend, type StreamedMatrix } from './streamed-product.ts';
 import type { Summand } from './summand.ts';
-import { elementsOf, FLOAT_BYTES, isDense, newValue, type CudaValue } from './values.ts';
+import { elementsOf, FLOAT_BYTES, isDense, newValue, partsOf, type CudaValue } from './values.ts';
 import type { CudaWeight } from './weights.ts';
 
 interface ProductDevice {
@@ -65,13 +65,20 @@ function isNext(before: CudaWeight, weight: CudaWeight): boolean {
   return weight.dtype === before.dtype && weight.address === before.address + BigInt(before.byteLength);
 }
 
+/** How adapters take part in a product: they change it afterwards, or it adds what they made before. */
+export interface Adaptation {
+  readonly isAdapted: boolean;
+  /** Only of products that stream. */
+  readonly addend?: Addend | undefined;
+}
+
 /** `x W^T` of each projection of a group, without bias: parts of one product. */
 export function multiply(
   { program, cublas }: ProductDevice,
   x: CudaValue,
   operand: Operand,
   group: readonly Projection[],
-  isAdapted: boolean,
+  { isAdapted, addend }: Adaptation,
 ): CudaValue[] {
   const matrix = { ...matrixOf(group), xStride: operand.dtype === 'float32' ? x.stride : x.width };
   const y = newValue(program, matrix.outFeatures, x.rowSet);
@@ -79,9 +86,10 @@ export function multiply(
   // Of outputs that are changed before anybody reads them, streaming makes nothing on their way.
   const gainsByStreaming = isStreamed(program, matrix, columns) && !isAdapted && !operand.isSplit;
   const few = gainsByStreaming ? undefined : fewKernel(matrix, columns);
-  if (few === undefined) return partsOf(multiplyMany(program, cublas, { operand, matrix, columns, y }), group);
+  const widths = group.map(({ outFeatures }) => outFeatures);
+  if (few === undefined) return partsOf(multiplyMany(program, cublas, { operand, matrix, columns, y, addend }), widths);
   multiplyFew(program, few, operand, matrix, y);
-  return partsOf(y, group);
+  return partsOf(y, widths);
 }
 
 /** Whether the matrices of all groups stream, beside so many rows of activations. */
@@ -110,6 +118,7 @@ interface Factors {
   /** Rows of activations, of which the operand has two for one where it is in halves. */
   readonly columns: number;
   readonly y: CudaValue;
+  readonly addend: Addend | undefined;
 }
 
 /** Halves are multiplied side by side and joined then. */
@@ -123,8 +132,10 @@ function multiplyMany(program: Program, cublas: Cublas, factors: Factors): CudaV
 }
 
 function multiplyInto(target: Slab, program: Program, cublas: Cublas, factors: Factors): StreamedProduct | undefined {
-  const { operand, matrix, columns } = factors;
-  if (isStreamed(program, matrix, columns)) return new StreamedProduct(program, operand, matrix, target, columns);
+  const { operand, matrix, columns, addend } = factors;
+  if (isStreamed(program, matrix, columns)) {
+    return new StreamedProduct(program, { operand, addend, columns }, matrix, target);
+  }
   const { slab, offset } = operand;
   program.add([slab, target], () =>
     cublas.multiply({ ...matrix, x: slab.address + BigInt(offset), y: target.address, rows: columns }),
@@ -143,13 +154,4 @@ export function gateable(gate: CudaValue, up: CudaValue): StreamedProduct | unde
 export function summandOf(value: CudaValue, other: CudaValue): Summand | undefined {
   const summand = value.sum ?? value.product;
   return isDense(value) && summand?.takes(other) ? summand : undefined;
-}
-
-function partsOf(y: CudaValue, group: readonly Projection[]): CudaValue[] {
-  let start = 0;
-  return group.map(({ outFeatures }) => {
-    const part: CudaValue = { ...y, width: outFeatures, offset: start * FLOAT_BYTES };
-    start += outFeatures;
-    return part;
-  });
 }

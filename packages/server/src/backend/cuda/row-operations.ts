@@ -21,19 +21,51 @@ export interface RowDevice {
 export function projectRows(device: RowDevice, value: Value, projections: readonly Projection[]): Value[] {
   const { program, adapters, precision } = device;
   const x = value as CudaValue;
-  const shrunk = adapters.shrink(x, projections);
-  const operands = new Map<Dtype, Operand>();
   const groups = groupProjections(projections);
   const isStreamed = areStreamed(program, groups, x.rows);
-  const products = groups.flatMap((group) => {
-    const { dtype } = group[0]!.weight as CudaWeight;
-    const operand = operands.get(dtype) ?? makeOperand(program, x, { dtype, precision, isStreamed });
-    operands.set(dtype, operand);
-    return multiply(device, x, operand, group, shrunk.sets.length > 0);
-  });
-  adapters.expand(shrunk, products);
+  const isOrdered = isStreamed && precision === 'medium' && adapters.onlyAdd(x.rowSet, projections);
+  const products = isOrdered ? projectAdapted(device, x, groups) : projectAndAdapt(device, x, groups, isStreamed);
   for (const [i, { bias }] of projections.entries()) if (bias) addBias(program, products[i]!, bias as CudaWeight);
   return products;
+}
+
+/** Products that add on their way out what adapters made before. */
+function projectAdapted(device: RowDevice, x: CudaValue, groups: readonly Projection[][]): CudaValue[] {
+  const operandOf = operandsOf(device, x, true);
+  const addends = device.adapters.addends(operandOf(groups[0]!), x.rowSet, groups);
+  return groups.flatMap((group, i) =>
+    multiply(device, x, operandOf(group), group, { isAdapted: false, addend: addends[i] }),
+  );
+}
+
+/** Products, and then what adapters make of them. */
+function projectAndAdapt(
+  device: RowDevice,
+  x: CudaValue,
+  groups: readonly Projection[][],
+  isStreamed: boolean,
+): CudaValue[] {
+  const shrunk = device.adapters.shrink(x, groups.flat());
+  const operandOf = operandsOf(device, x, isStreamed);
+  const isAdapted = shrunk.sets.length > 0;
+  const products = groups.flatMap((group) => multiply(device, x, operandOf(group), group, { isAdapted }));
+  device.adapters.expand(shrunk, products);
+  return products;
+}
+
+/** One serves all groups of a type. */
+function operandsOf(
+  { program, precision }: RowDevice,
+  x: CudaValue,
+  isStreamed: boolean,
+): (group: readonly Projection[]) => Operand {
+  const operands = new Map<Dtype, Operand>();
+  return ([projection]) => {
+    const { dtype } = projection!.weight as CudaWeight;
+    const operand = operands.get(dtype) ?? makeOperand(program, x, { dtype, precision, isStreamed });
+    operands.set(dtype, operand);
+    return operand;
+  };
 }
 
 /** `y = a + b`. */

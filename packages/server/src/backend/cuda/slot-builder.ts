@@ -7,7 +7,7 @@ import type { LowRankTensors, ReplacementTensors } from '../adapters.ts';
 import type { Projection } from '../backend.ts';
 import { finiteFloats, notFinite } from '../finite.ts';
 import { adaptedNotFinite, measureRows, squareRows, type LoadDevice } from './adapted-rows.ts';
-import type { CudaAdapterSlot } from './adapter-slot.ts';
+import type { CudaAdapterSlot, Reach } from './adapter-slot.ts';
 import {
   ENTRY_BYTES,
   NO_ENTRY,
@@ -112,7 +112,6 @@ export class SlotBuilder {
     if (entryCount > 0) uploader.uploadBytes(packTable(byPlace, entryCount), table);
     await uploader.stream.finish('loading an adapter');
     this.#checkFinite();
-    const replaced = [...this.#entries].filter(([, { replacement }]) => replacement !== undefined);
     return {
       byteLength: this.#memory.byteLength,
       weights: this.#weights,
@@ -120,16 +119,23 @@ export class SlotBuilder {
       entryCount,
       largestRank: this.#largestRank,
       factorDtype: this.#factorDtypes.size === 1 ? [...this.#factorDtypes][0] : undefined,
-      reach: this.#places.reach(
-        [...this.#entries.keys()],
-        replaced.map(([path]) => path),
-      ),
+      reach: this.#reach(),
       dispose: () => this.dispose(),
     };
   }
 
   dispose(): void {
     this.#memory.dispose();
+  }
+
+  #reach(): Reach {
+    const pathsWhere = (isMeant: (entry: AdapterEntry) => boolean): string[] =>
+      [...this.#entries].filter(([, entry]) => isMeant(entry)).map(([path]) => path);
+    const replaced = pathsWhere(({ replacement }) => replacement !== undefined);
+    const special = pathsWhere(({ replacement, outputScale, outputBias }) =>
+      [replacement, outputScale, outputBias].some((part) => part !== undefined),
+    );
+    return this.#places.reach([...this.#entries.keys()], replaced, special);
   }
 
   #entry(path: string): AdapterEntry {

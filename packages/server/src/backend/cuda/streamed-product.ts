@@ -23,6 +23,21 @@ export interface StreamedMatrix {
   readonly outFeatures: number;
 }
 
+/** What is added to products before anything else becomes of them. */
+export interface Addend {
+  /** `[columns, out]` float32. */
+  readonly values: Slab;
+  /** Of 64 bits, one for each column: whether there is anything. */
+  readonly columns: Slab;
+}
+
+export interface StreamedInput {
+  readonly operand: Operand;
+  readonly addend: Addend | undefined;
+  /** Rows of activations. */
+  readonly columns: number;
+}
+
 interface Gated {
   readonly y: Slab;
   readonly rounded: Rounding;
@@ -41,6 +56,7 @@ const NO_EPILOGUE = [NULL, NULL, NULL] as const;
 export class StreamedProduct implements Summand {
   readonly #program: Program;
   readonly #operand: Operand;
+  readonly #addend: Addend | undefined;
   readonly #matrix: StreamedMatrix;
   readonly #shape: StreamShape;
   readonly #plan: StreamPlan;
@@ -50,15 +66,20 @@ export class StreamedProduct implements Summand {
   #sum: ResidualSum | undefined;
 
   /** `y` is `[columns, out]` float32, where somebody needs it. */
-  constructor(program: Program, operand: Operand, matrix: StreamedMatrix, y: Slab, columns: number) {
+  constructor(program: Program, { operand, addend, columns }: StreamedInput, matrix: StreamedMatrix, y: Slab) {
     this.#program = program;
     this.#operand = operand;
+    this.#addend = addend;
     this.#matrix = matrix;
     this.#shape = { ...matrix, columns, isGated: false };
     this.#plan = this.#planOf(this.#shape);
     this.#y = y;
-    const inputs = operand.factors ? [operand.slab, operand.factors.squares] : [operand.slab];
-    this.#operation = program.add(inputs, () => this.#run());
+    const { factors } = operand;
+    const inputs = [operand.slab, factors?.squares, addend?.values, addend?.columns];
+    this.#operation = program.add(
+      inputs.filter((slab) => slab !== undefined),
+      () => this.#run(),
+    );
     program.extend(y, this.#operation, true);
   }
 
@@ -123,13 +144,17 @@ export class StreamedProduct implements Summand {
       ...([stream.handle, plan.kernel, plan.grid, rows, columns, ELEMENT_TYPE[dtype]] as const),
       ...[y, rounded, shape.columns, shape.inFeatures, shape.outFeatures],
       ...[...(plan.isInPairs ? [] : [Number(shape.isGated)]), plan.passUnits, plan.stageCount],
-      ...[...this.#factors(), ...(plan.isInPairs ? epilogue : [])],
+      ...[...this.#factors(), ...this.#addends(), ...(plan.isInPairs ? epilogue : [])],
     );
   }
 
   #factors(): Scalar[] {
     const { factors } = this.#operand;
     return factors ? [factors.squares.address, factors.parts, factors.epsilon] : [NULL, 0, 0];
+  }
+
+  #addends(): Scalar[] {
+    return this.#addend ? [this.#addend.values.address, this.#addend.columns.address] : [NULL, NULL];
   }
 
   #planOf(shape: StreamShape): StreamPlan {

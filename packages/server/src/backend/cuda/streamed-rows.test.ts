@@ -4,13 +4,15 @@
  */
 
 import assert from 'node:assert/strict';
-import { afterEach, describe, it, mock } from 'node:test';
+import { after, before, describe, it, mock } from 'node:test';
 import { liveHandles } from '../../base/handles.ts';
 import { assertClose } from '../../testing/closeness.ts';
 import { Random } from '../../testing/random.ts';
 import type { Dtype } from '../../weights/tensor-view.ts';
 import { Setting, useCuda } from '../../testing/setting.ts';
+import type { TinyAdapterOptions } from '../../testing/tiny-adapter.ts';
 import { makeTinyModel } from '../../testing/tiny-model.ts';
+import type { AdapterSlot } from '../adapters.ts';
 import type { MatmulPrecision } from '../precision.ts';
 import type { StepSegment } from '../step.ts';
 import { chooseDevices, listDevices } from './device.ts';
@@ -27,12 +29,31 @@ const model = makeTinyModel({
 const VOCAB = 264;
 const CONTEXT = 8;
 
-/** So many sequences that have the same tokens before. */
-function makeRows(count: number): StepSegment[] {
+const EVERYWHERE = ['q_proj', 'k_proj', 'v_proj', 'o_proj', 'gate_proj', 'up_proj', 'down_proj', 'lm_head'];
+
+/** Of ranks that are read eight at a time, and of one that is not. */
+const ADAPTERS: readonly TinyAdapterOptions[] = [
+  { rank: 16, targets: EVERYWHERE, stored: 'bfloat16' },
+  { rank: 8, targets: ['q_proj', 'v_proj'], stored: 'float16' },
+  { rank: 24, targets: ['o_proj', 'gate_proj', 'down_proj'] },
+  { rank: 5, targets: EVERYWHERE },
+];
+
+/** They change what products make, not only add to it. */
+const SPECIAL: readonly TinyAdapterOptions[] = [
+  { rank: 8, targets: ['k_proj'], dora: true },
+  { rank: 8, targets: ['up_proj'], loraBias: true },
+];
+
+/** So many sequences that have the same tokens before; some have one of the adapters, some two. */
+function makeRows(count: number, slots: readonly AdapterSlot[]): StepSegment[] {
   const random = new Random(count);
   return Array.from({ length: count }, (_, i) => {
     const tokens = random.integers(1, VOCAB);
-    return { tokens, position: CONTEXT, firstCell: i * (CONTEXT + 1), adapters: [], outputCount: 1 };
+    const adapters = slots
+      .map((slot) => ({ slot, weight: 0.75 }))
+      .filter((_slot, number) => [number, 2 * number].includes(i % (2 * slots.length)));
+    return { tokens, position: CONTEXT, firstCell: i * (CONTEXT + 1), adapters, outputCount: 1 };
   });
 }
 
@@ -42,54 +63,111 @@ interface Observed {
   readonly counts: ReadonlyMap<string, number>;
 }
 
-/** Launch by launch, and as a graph. */
-async function observe(stored: Dtype, precision: MatmulPrecision, rows: readonly StepSegment[]): Promise<Observed> {
-  const setting = await Setting.open({ model, stored, precision });
-  try {
-    const before = Array.from({ length: CONTEXT }, (_, i) => i);
-    for (const row of rows) await setting.step([{ ...row, position: 0, tokens: before }]);
+/** One model at one precision, with all adapters. */
+class Resident {
+  readonly #setting: Setting;
+  readonly #slots: readonly AdapterSlot[];
+
+  private constructor(setting: Setting, slots: readonly AdapterSlot[]) {
+    this.#setting = setting;
+    this.#slots = slots;
+  }
+
+  static async open(stored: Dtype, precision: MatmulPrecision): Promise<Resident> {
+    const setting = await Setting.open({ model, stored, precision });
+    const slots: AdapterSlot[] = [];
+    for (const [seed, options] of [...ADAPTERS, ...SPECIAL].entries()) {
+      slots.push((await setting.loadAdapter(options, seed)).slot);
+    }
+    return new Resident(setting, slots);
+  }
+
+  /** With so many of the adapters, launch by launch, and as a graph. */
+  async observe(rowCount: number, adapterCount: number): Promise<Observed> {
+    const setting = this.#setting;
+    const rows = makeRows(rowCount, this.#slots.slice(0, adapterCount));
+    const tokens = Array.from({ length: CONTEXT }, (_, i) => i);
+    for (const row of rows) await setting.step([{ ...row, position: 0, tokens }]);
     const { mock: launches } = mock.method(Kernels.prototype, 'launch');
     const logits = (await setting.step(rows)).flat();
     const counts = new Map<string, number>();
-    for (const {
-      arguments: [, name],
-    } of launches.calls)
-      counts.set(name, (counts.get(name) ?? 0) + 1);
+    for (const { arguments: given } of launches.calls) counts.set(given[1], (counts.get(given[1]) ?? 0) + 1);
     launches.restore();
     logits.push(...(await setting.step(rows)).flat());
     return { logits, counts };
-  } finally {
-    setting.dispose();
+  }
+
+  dispose(): void {
+    this.#setting.dispose();
   }
 }
 
-describe('a step whose products do what is between them', () => {
-  const skip = whyNot();
+/** Products that do what is between them, and the same at high precision, where all of that is apart. */
+class Pair {
+  readonly #residents: readonly [Resident, Resident];
 
-  afterEach(() => assert.deepEqual(liveHandles(), {}));
-
-  for (const shardCount of [1, 2]) {
-    for (const rowCount of [1, 3, 20, 50]) {
-      it(`gives ${rowCount} rows what it gives without, in ${shardCount} shards`, { skip }, async () => {
-        useCuda(shardCount);
-        const rows = makeRows(rowCount);
-        const [together, apart] = [await observe('bfloat16', 'medium', rows), await observe('bfloat16', 'high', rows)];
-        // Of what follows no sum: the tokens.
-        if (shardCount === 1) assert.equal(together.counts.get('norm_rows'), 1);
-        assert.equal(together.counts.get('gated_silu'), undefined);
-        assert.ok(apart.counts.get('norm_rows')! > 4);
-        assertClose(together.logits, apart.logits, TOLERANCE);
-      });
-    }
+  private constructor(residents: readonly [Resident, Resident]) {
+    this.#residents = residents;
   }
 
-  it('gives 20 rows in float16 what it gives without, with norms apart', { skip }, async () => {
-    useCuda(1);
-    const rows = makeRows(20);
-    const [together, apart] = [await observe('float16', 'medium', rows), await observe('float16', 'high', rows)];
-    assert.equal(together.counts.get('norm_rows'), apart.counts.get('norm_rows'));
-    assert.equal(together.counts.get('gated_silu'), undefined);
-    assertClose(together.logits, apart.logits, TOLERANCE);
+  static async open(stored: Dtype, shardCount: number): Promise<Pair> {
+    useCuda(shardCount);
+    return new Pair([await Resident.open(stored, 'medium'), await Resident.open(stored, 'high')]);
+  }
+
+  /** What both launched; their logits are close. */
+  async compare(rowCount: number, adapterCount: number): Promise<Record<'together' | 'apart', Observed['counts']>> {
+    const [together, apart] = this.#residents;
+    const [one, other] = [await together.observe(rowCount, adapterCount), await apart.observe(rowCount, adapterCount)];
+    assertClose(one.logits, other.logits, TOLERANCE);
+    return { together: one.counts, apart: other.counts };
+  }
+
+  dispose(): void {
+    for (const resident of this.#residents) resident.dispose();
+    assert.deepEqual(liveHandles(), {});
+  }
+}
+
+const skip = whyNot();
+
+for (const shardCount of [1, 2]) {
+  describe(`a step whose products do what is between them, in ${shardCount} shards`, { skip }, () => {
+    let pair: Pair;
+
+    before(async () => void (pair = await Pair.open('bfloat16', shardCount)));
+    after(() => pair.dispose());
+
+    for (const [rowCount, adapterCount] of [1, 3, 20, 50].flatMap((rows) =>
+      [0, ADAPTERS.length].map((n) => [rows, n] as const),
+    )) {
+      it(`gives ${rowCount} rows with ${adapterCount} adapters what it gives without`, async () => {
+        const { together, apart } = await pair.compare(rowCount, adapterCount);
+        // Of what follows no sum: the tokens.
+        if (shardCount === 1) assert.equal(together.get('norm_rows'), 1);
+        assert.equal(together.get('gated_silu'), undefined);
+        assert.ok(apart.get('norm_rows')! > 4);
+      });
+    }
+
+    it('gives 20 rows in one step what adapters add and what others change', async () => {
+      const { together } = await pair.compare(20, ADAPTERS.length + SPECIAL.length);
+      // What is special enters at keys and beside gates, which are apart then.
+      assert.ok(together.get('gated_silu')! > 0);
+    });
+  });
+}
+
+describe('a step whose products do what is between them, in float16', { skip }, () => {
+  let pair: Pair;
+
+  before(async () => void (pair = await Pair.open('float16', 1)));
+  after(() => pair.dispose());
+
+  it('gives 20 rows with adapters what it gives without, with norms apart', async () => {
+    const { together, apart } = await pair.compare(20, ADAPTERS.length);
+    assert.equal(together.get('norm_rows'), apart.get('norm_rows'));
+    assert.equal(together.get('gated_silu'), undefined);
   });
 });
 

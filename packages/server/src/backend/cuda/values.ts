@@ -30,9 +30,19 @@ export interface CudaValue extends Value {
   readonly sum?: Summand | undefined;
 }
 
-export function newValue(program: Program, width: number, rowSet: RowSet): CudaValue {
+export function newValue(program: Pick<Program, 'claim'>, width: number, rowSet: RowSet): CudaValue {
   const rows = rowSet.rows.length;
   return { rows, width, slab: program.claim(rows * width * FLOAT_BYTES), offset: 0, stride: width, rowSet };
+}
+
+/** Of these widths, one beside the other. */
+export function partsOf(y: CudaValue, widths: readonly number[]): CudaValue[] {
+  let start = 0;
+  return widths.map((width) => {
+    const part: CudaValue = { ...y, width, offset: start * FLOAT_BYTES };
+    start += width;
+    return part;
+  });
 }
 
 export function elementsOf({ rows, width }: Value): number {

@@ -143,6 +143,14 @@ __device__ inline Eight<TYPE> loadEight(const void* memory, int type, Offset sta
   }
 }
 
+// Of 16 bits each.
+__device__ inline void widenWords(float (&values)[8], const uint4& words, int type) {
+  values[0] = lowerOf(words.x, type), values[1] = upperOf(words.x, type);
+  values[2] = lowerOf(words.y, type), values[3] = upperOf(words.y, type);
+  values[4] = lowerOf(words.z, type), values[5] = upperOf(words.z, type);
+  values[6] = lowerOf(words.w, type), values[7] = upperOf(words.w, type);
+}
+
 template <int TYPE>
 __device__ inline void widenEight(float (&values)[8], const Eight<TYPE>& eight) {
   if constexpr (TYPE == ANY_TYPE) {
@@ -152,11 +160,7 @@ __device__ inline void widenEight(float (&values)[8], const Eight<TYPE>& eight) 
     values[0] = eight.first.x, values[1] = eight.first.y, values[2] = eight.first.z, values[3] = eight.first.w;
     values[4] = eight.second.x, values[5] = eight.second.y, values[6] = eight.second.z, values[7] = eight.second.w;
   } else {
-    const uint4 words = eight.words;
-    values[0] = lowerOf(words.x, TYPE), values[1] = upperOf(words.x, TYPE);
-    values[2] = lowerOf(words.y, TYPE), values[3] = upperOf(words.y, TYPE);
-    values[4] = lowerOf(words.z, TYPE), values[5] = upperOf(words.z, TYPE);
-    values[6] = lowerOf(words.w, TYPE), values[7] = upperOf(words.w, TYPE);
+    widenWords(values, eight.words, TYPE);
   }
 }
 

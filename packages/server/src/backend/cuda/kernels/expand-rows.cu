@@ -35,6 +35,8 @@ template <int ROWS>
 struct Outputs {
   float* rows[ROWS];
   int rowCount, first, end;
+  // Nothing is there yet: what comes first is not added but put there.
+  bool isEmpty;
 
   // The lane's output of a set.
   __device__ inline float* at(int row, int firstOutput) const {
@@ -49,7 +51,19 @@ struct Outputs {
     for (int row = 0; row < ROWS; row++) {
       const float* from = at(row, firstOutput);
 #pragma unroll
-      for (int s = 0; s < SETS; s++) values[row][s] = s * SET < left && row < rowCount ? from[s * SET] : 0.0f;
+      for (int s = 0; s < SETS; s++) {
+        const bool isThere = !isEmpty && s * SET < left && row < rowCount;
+        values[row][s] = isThere ? from[s * SET] : 0.0f;
+      }
+    }
+  }
+
+  __device__ inline void clear() const {
+    waitForPrevious();
+    for (int i = first; i + static_cast<int>(threadIdx.x) % 32 < end; i += SET) {
+#pragma unroll
+      for (int row = 0; row < ROWS; row++)
+        if (row < rowCount) *at(row, i) = 0.0f;
     }
   }
 };
@@ -213,11 +227,12 @@ __device__ inline void addRanks(HeldRows<ROWS>& held, const Outputs<ROWS>& outpu
 }
 
 template <int TYPE, int ROWS>
-__device__ inline void addAdapter(HeldRows<ROWS>& held, const Outputs<ROWS>& outputs, const Addition& addition) {
+__device__ inline void addAdapter(HeldRows<ROWS>& held, Outputs<ROWS>& outputs, const Addition& addition) {
   int first = 0;
   // Once also for an adapter that has only a bias.
   do {
     addRanks<TYPE>(held, outputs, addition, first);
+    outputs.isEmpty = false;
     first += HELD_RANKS;
   } while (first < addition.rank);
 }
@@ -248,7 +263,7 @@ __device__ inline bool hasFactors(const Use* uses, Use use, int place) {
 // the rows' adapters do.
 template <int ROWS>
 __device__ inline void expandShare(const float* shrunk, const Use* uses, int partCount, int projectionCount,
-                              int outputsPerTile, const Target (&targets)[MOST_PROJECTIONS]) {
+                                   int outputsPerTile, int isEmpty, const Target (&targets)[MOST_PROJECTIONS]) {
   __shared__ HeldRows<ROWS> held;
   Use use = uses[blockIdx.y];
   const OutputTile tile = findTile(targets, blockIdx.x, outputsPerTile);
@@ -257,7 +272,8 @@ __device__ inline void expandShare(const float* shrunk, const Use* uses, int par
     const int warp = use.share * EXPAND_WARPS + threadIdx.x / 32, warpCount = use.shareCount * EXPAND_WARPS;
     const int setCount = outputsPerTile / SET;
     Outputs<ROWS> outputs = {{}, use.rowCount, tile.first + setCount * warp / warpCount * SET,
-                             min(tile.first + setCount * (warp + 1) / warpCount * SET, target.outFeatures)};
+                             min(tile.first + setCount * (warp + 1) / warpCount * SET, target.outFeatures),
+                             isEmpty != 0};
 #pragma unroll
     for (int row = 0; row < ROWS; row++) outputs.rows[row] = target.y + static_cast<Offset>(use.rows[row]) * target.stride;
     if (hasFactors(uses, use, target.place)) scaleOutputs(outputs, uses, target.place);
@@ -277,39 +293,40 @@ __device__ inline void expandShare(const float* shrunk, const Use* uses, int par
       share = use.next;
       use = uses[share];
     }
+    if (outputs.isEmpty) outputs.clear();
   }
 }
 
-// Uses of up to so many rows.
+// Uses of up to so many rows. What `isEmpty` holds nothing that the outputs are added to, also where adapters do nothing.
 extern "C" __global__ void __launch_bounds__(EXPAND_THREADS, RESIDENT_WARPS / EXPAND_WARPS) expand_rows_1(
-    const float* shrunk, const Use* uses, int partCount, int projectionCount, int outputsPerTile, float* y0, int stride0,
-    int place0, int out0, float* y1, int stride1, int place1, int out1, float* y2, int stride2, int place2, int out2,
-    float* y3, int stride3, int place3, int out3) {
+    const float* shrunk, const Use* uses, int partCount, int projectionCount, int outputsPerTile, int isEmpty, float* y0,
+    int stride0, int place0, int out0, float* y1, int stride1, int place1, int out1, float* y2, int stride2, int place2,
+    int out2, float* y3, int stride3, int place3, int out3) {
   letNextBegin();
   const Target targets[] = {{y0, stride0, place0, out0}, {y1, stride1, place1, out1},
                             {y2, stride2, place2, out2}, {y3, stride3, place3, out3}};
-  expandShare<1>(shrunk, uses, partCount, projectionCount, outputsPerTile, targets);
+  expandShare<1>(shrunk, uses, partCount, projectionCount, outputsPerTile, isEmpty, targets);
   waitForPrevious();
 }
 
 extern "C" __global__ void __launch_bounds__(EXPAND_THREADS, RESIDENT_WARPS / EXPAND_WARPS) expand_rows_2(
-    const float* shrunk, const Use* uses, int partCount, int projectionCount, int outputsPerTile, float* y0, int stride0,
-    int place0, int out0, float* y1, int stride1, int place1, int out1, float* y2, int stride2, int place2, int out2,
-    float* y3, int stride3, int place3, int out3) {
+    const float* shrunk, const Use* uses, int partCount, int projectionCount, int outputsPerTile, int isEmpty, float* y0,
+    int stride0, int place0, int out0, float* y1, int stride1, int place1, int out1, float* y2, int stride2, int place2,
+    int out2, float* y3, int stride3, int place3, int out3) {
   letNextBegin();
   const Target targets[] = {{y0, stride0, place0, out0}, {y1, stride1, place1, out1},
                             {y2, stride2, place2, out2}, {y3, stride3, place3, out3}};
-  expandShare<2>(shrunk, uses, partCount, projectionCount, outputsPerTile, targets);
+  expandShare<2>(shrunk, uses, partCount, projectionCount, outputsPerTile, isEmpty, targets);
   waitForPrevious();
 }
 
 extern "C" __global__ void __launch_bounds__(EXPAND_THREADS, RESIDENT_WARPS / EXPAND_WARPS) expand_rows_4(
-    const float* shrunk, const Use* uses, int partCount, int projectionCount, int outputsPerTile, float* y0, int stride0,
-    int place0, int out0, float* y1, int stride1, int place1, int out1, float* y2, int stride2, int place2, int out2,
-    float* y3, int stride3, int place3, int out3) {
+    const float* shrunk, const Use* uses, int partCount, int projectionCount, int outputsPerTile, int isEmpty, float* y0,
+    int stride0, int place0, int out0, float* y1, int stride1, int place1, int out1, float* y2, int stride2, int place2,
+    int out2, float* y3, int stride3, int place3, int out3) {
   letNextBegin();
   const Target targets[] = {{y0, stride0, place0, out0}, {y1, stride1, place1, out1},
                             {y2, stride2, place2, out2}, {y3, stride3, place3, out3}};
-  expandShare<4>(shrunk, uses, partCount, projectionCount, outputsPerTile, targets);
+  expandShare<4>(shrunk, uses, partCount, projectionCount, outputsPerTile, isEmpty, targets);
   waitForPrevious();
 }

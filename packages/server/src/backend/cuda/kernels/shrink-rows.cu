@@ -4,9 +4,41 @@
 constexpr int SHRINK_WARPS = 8;
 constexpr int SHRINK_THREADS = 32 * SHRINK_WARPS;
 
+// Eight neighbours of the inputs, whose type is known only when they are read: 16-bit ones take half of it.
+struct InputEight {
+  uint4 first, second;
+
+  // The memory is aligned to 16 bytes.
+  __device__ inline void load(const void* x, int type, Offset start) {
+    const uint4* from = static_cast<const uint4*>(numberAt(x, type, start));
+    first = from[0];
+    if (type == FLOAT32) second = from[1];
+  }
+
+  __device__ inline void widen(float (&values)[8], int type) const {
+    if (type != FLOAT32) return widenWords(values, first, type);
+    const unsigned words[] = {first.x, first.y, first.z, first.w, second.x, second.y, second.z, second.w};
+#pragma unroll
+    for (int e = 0; e < 8; e++) values[e] = __uint_as_float(words[e]);
+  }
+};
+
+// Beside factors of a type that is known, inputs are aligned, and eight at least.
+template <int TYPE>
+__device__ inline void loadInputs(float (&values)[8], const void* x, int type, Offset start, int count) {
+  if constexpr (TYPE == ANY_TYPE) {
+    widenEight<ANY_TYPE>(values, loadEight<ANY_TYPE>(x, type, start, count));
+  } else {
+    InputEight eight;
+    eight.load(x, type, start);
+    eight.widen(values, type);
+  }
+}
+
 template <int ROWS>
 struct ShrinkPart {
-  const float* x;
+  const void* x;
+  int xType;
   Offset rowStarts[ROWS];
   // Those of the share.
   const void* a;
@@ -21,7 +53,7 @@ constexpr int A_LOADS = (ROWS <= 2 ? 128 : 64) / sizeof(Eight<TYPE>);
 // Where there are fewer ranks, the last is read again and what comes of it is nobody's.
 template <int TYPE, int ROWS>
 __device__ inline void dotRanks(float (&sums)[ROWS][SHARE_RANKS], const ShrinkPart<ROWS>& part) {
-  constexpr int X_TYPE = TYPE == ANY_TYPE ? ANY_TYPE : FLOAT32, AT_ONCE = A_LOADS<TYPE, ROWS>;
+  constexpr int AT_ONCE = A_LOADS<TYPE, ROWS>;
   for (int i = part.first + threadIdx.x * 8; i < part.end; i += SHRINK_THREADS * 8) {
     const int count = part.end - i;
 #pragma unroll
@@ -36,7 +68,7 @@ __device__ inline void dotRanks(float (&sums)[ROWS][SHARE_RANKS], const ShrinkPa
 #pragma unroll
       for (int row = 0; row < ROWS; row++) {
         float xs[8];
-        widenEight<X_TYPE>(xs, loadEight<X_TYPE>(part.x, FLOAT32, part.rowStarts[row] + i, count));
+        loadInputs<TYPE>(xs, part.x, part.xType, part.rowStarts[row] + i, count);
 #pragma unroll
         for (int r = 0; r < AT_ONCE; r++) {
           float values[8];
@@ -50,8 +82,8 @@ __device__ inline void dotRanks(float (&sums)[ROWS][SHARE_RANKS], const ShrinkPa
 }
 
 struct ShrinkInput {
-  const float* x;
-  int stride, inFeatures, partLength;
+  const void* x;
+  int type, stride, inFeatures, partLength;
 };
 
 // Blocks `[part of the inner dimension, share, projection]`.
@@ -64,7 +96,7 @@ __device__ inline void shrinkShare(float* shrunk, const ShrinkInput& input, cons
   const int firstRank = use.share * SHARE_RANKS, rankCount = min(SHARE_RANKS, entry->rank - firstRank);
   if (rankCount <= 0) return;
   const int first = blockIdx.x * input.partLength;
-  ShrinkPart<ROWS> part = {input.x, {}, numberAt(entry->a, entry->aType, static_cast<Offset>(firstRank) * input.inFeatures),
+  ShrinkPart<ROWS> part = {input.x, input.type, {}, numberAt(entry->a, entry->aType, static_cast<Offset>(firstRank) * input.inFeatures),
                            entry->aType, rankCount, input.inFeatures,
                            first, min(first + input.partLength, input.inFeatures)};
 #pragma unroll
@@ -95,28 +127,28 @@ __device__ inline void shrinkShare(float* shrunk, const ShrinkInput& input, cons
 
 // Uses of up to so many rows. Blocks with nothing to do wait as well: who waits for these kernels waits for all before them.
 extern "C" __global__ void __launch_bounds__(SHRINK_THREADS, RESIDENT_WARPS / SHRINK_WARPS) shrink_rows_1(
-    float* shrunk, const float* x, int stride, const Use* uses, int inFeatures, int partLength, int place0, int place1,
+    float* shrunk, const void* x, int xType, int stride, const Use* uses, int inFeatures, int partLength, int place0, int place1,
     int place2, int place3) {
   letNextBegin();
   const int places[] = {place0, place1, place2, place3};
-  shrinkShare<1>(shrunk, {x, stride, inFeatures, partLength}, uses, places);
+  shrinkShare<1>(shrunk, {x, xType, stride, inFeatures, partLength}, uses, places);
   waitForPrevious();
 }
 
 extern "C" __global__ void __launch_bounds__(SHRINK_THREADS, RESIDENT_WARPS / SHRINK_WARPS) shrink_rows_2(
-    float* shrunk, const float* x, int stride, const Use* uses, int inFeatures, int partLength, int place0, int place1,
+    float* shrunk, const void* x, int xType, int stride, const Use* uses, int inFeatures, int partLength, int place0, int place1,
     int place2, int place3) {
   letNextBegin();
   const int places[] = {place0, place1, place2, place3};
-  shrinkShare<2>(shrunk, {x, stride, inFeatures, partLength}, uses, places);
+  shrinkShare<2>(shrunk, {x, xType, stride, inFeatures, partLength}, uses, places);
   waitForPrevious();
 }
 
 extern "C" __global__ void __launch_bounds__(SHRINK_THREADS, RESIDENT_WARPS / SHRINK_WARPS) shrink_rows_4(
-    float* shrunk, const float* x, int stride, const Use* uses, int inFeatures, int partLength, int place0, int place1,
+    float* shrunk, const void* x, int xType, int stride, const Use* uses, int inFeatures, int partLength, int place0, int place1,
     int place2, int place3) {
   letNextBegin();
   const int places[] = {place0, place1, place2, place3};
-  shrinkShare<4>(shrunk, {x, stride, inFeatures, partLength}, uses, places);
+  shrinkShare<4>(shrunk, {x, xType, stride, inFeatures, partLength}, uses, places);
   waitForPrevious();
 }

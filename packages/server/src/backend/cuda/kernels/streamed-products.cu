@@ -1,24 +1,9 @@
 // Products of up to 64 rows with a 16-bit matrix, for Hopper alone: the copy engine brings the matrix through shared memory to the
 // tensor cores as fast as memory gives it, and begins before the kernel ahead is done.
+#include "stream.cuh"
 #include "copy-engine.cuh"
 #include "warpgroup.cuh"
 
-// A warp's rows of the matrix at a time: 16 outputs, or eight with a gate for each.
-constexpr int UNIT_ROWS = 16;
-// What the copy engine counts rows in, so that gates and what they let through come side by side.
-constexpr int OCTET = 8;
-// Inputs that are brought at once: rows of 128 bytes, which the copy engine swizzles.
-constexpr int CHUNK_INPUTS = 64;
-constexpr int ROW_BYTES = 2 * CHUNK_INPUTS;
-// What a warpgroup multiplies at once.
-constexpr int TILE_UNITS = 4;
-constexpr int WARPGROUPS = 2;
-constexpr int GROUP_THREADS = 128;
-// Of a block: those that multiply, and a warp that has the matrix brought.
-constexpr int MULTIPLIERS = WARPGROUPS * GROUP_THREADS;
-constexpr int STREAM_THREADS = MULTIPLIERS + 32;
-constexpr int MULTIPLIER_WARPS = MULTIPLIERS / 32;
-constexpr int MOST_STAGES = 16;
 // Both of the matrix's evictable first, and of the rows' last, as the copy engine takes them.
 constexpr unsigned long long READ_ONCE = 0x12f0000000000000ull, READ_OFTEN = 0x14f0000000000000ull;
 
@@ -37,26 +22,6 @@ __device__ inline void bringColumns(unsigned to, const TensorMap& x, int input, 
       "l"(&x), "r"(input), "r"(0), "r"(barrier), "l"(READ_OFTEN)
       : "memory");
 }
-
-// What to compute, how many units at once, a pass, and with how many stages under way. Of a gated product the matrix is that of the
-// gates and then that of what they let through.
-struct Stream {
-  float* y;
-  void* rounded;
-  int columns, inFeatures, outFeatures, isGated, passUnits, stageCount;
-  // Of each column of `x` and each of so many parts of it: of the norm by whose factor outputs are multiplied. Or null.
-  const float* inputSquares;
-  int inputParts;
-  float epsilon;
-  // Added to the outputs, `[columns, out]`. Or null, as the rest.
-  const float* residual;
-  // By which outputs are multiplied before they are rounded: those of a norm whose factor the next product brings, `[out]`.
-  const float* scales;
-  // Of each column and block: for that factor.
-  float* squares;
-
-  __device__ int unitOutputs() const { return isGated ? UNIT_ROWS / 2 : UNIT_ROWS; }
-};
 
 // Where things lie in a block's shared memory. The tensor cores may read beyond a stage's units; nobody reads what comes of it.
 struct Layout {
@@ -131,13 +96,6 @@ __device__ inline void bringAll(const Stream& stream, const Layout& layout, cons
   }
 }
 
-__device__ __noinline__ float siluOf(float x) { return x / (1.0f + expf(-x)); }
-
-// Of each tile a warp has 16 rows, and a lane two: row `lane / 4` and the eighth after it. In each it has two neighbours of every eight
-// columns. The column of its number `i` in a row, and where that is among its sums.
-__device__ inline int columnOf(int i) { return i / 2 * 8 + static_cast<int>(threadIdx.x) % 4 * 2 + i % 2; }
-__device__ constexpr int sumOf(int i, int half) { return i / 2 * 4 + half * 2 + i % 2; }
-
 // The sums of one of both rows go to the thread of the other block that has the same rows, and those of the other row come from there.
 template <int COLUMNS>
 __device__ inline void exchange(float (&sums)[COLUMNS / 2], const Layout& layout, const float2* given, int share) {
@@ -207,65 +165,6 @@ struct InputSquares {
   }
 };
 
-struct Place {
-  int output, column;
-
-  __device__ bool isIn(const Stream& stream) const { return output < stream.outFeatures && column < stream.columns; }
-  __device__ Offset at(const Stream& stream) const { return static_cast<Offset>(column) * stream.outFeatures + output; }
-};
-
-// What the outputs of a lane's row are added to, and by what they are multiplied before they are rounded: loaded before they are there.
-template <int COLUMNS>
-struct Epilogue {
-  float residual[COLUMNS / 4], scale;
-
-  __device__ inline void load(const Stream& stream, int output) {
-    scale = stream.scales != nullptr && output < stream.outFeatures ? stream.scales[output] : 1.0f;
-    if (stream.residual == nullptr) return;
-    waitForPrevious();
-#pragma unroll
-    for (int i = 0; i < COLUMNS / 4; i++) {
-      const Place place = {output, columnOf(i)};
-      residual[i] = place.isIn(stream) ? stream.residual[place.at(stream)] : 0.0f;
-    }
-  }
-};
-
-template <int TYPE>
-__device__ inline void storeOutput(const Stream& stream, const Place& place, float value, float scale) {
-  if (stream.y != nullptr) stream.y[place.at(stream)] = value;
-  if (stream.rounded != nullptr) storeElement(stream.rounded, TYPE, place.at(stream), value * scale);
-}
-
-// Both rows of a tile that are a lane's; of a gated product the first has gates, and the second what they let through.
-template <int TYPE, int COLUMNS>
-__device__ inline void writeRows(const float (&sums)[COLUMNS / 2], const Stream& stream, int output, const float* factors) {
-#pragma unroll
-  for (int i = 0; i < COLUMNS / 4; i++) {
-    const Place first = {output, columnOf(i)}, second = {output + OCTET, columnOf(i)};
-    const float factor = stream.inputSquares != nullptr ? factors[first.column] : 1.0f;
-    const float upper = sums[sumOf(i, 0)] * factor, lower = sums[sumOf(i, 1)] * factor;
-    if (first.isIn(stream)) storeOutput<TYPE>(stream, first, stream.isGated ? siluOf(upper) * lower : upper, 1.0f);
-    if (!stream.isGated && second.isIn(stream)) storeOutput<TYPE>(stream, second, lower, 1.0f);
-  }
-}
-
-// The one row of a tile that is a lane's where blocks go in pairs. Returns the squares of its outputs.
-template <int TYPE, int COLUMNS>
-__device__ inline void writeOwnRow(const float (&sums)[COLUMNS / 2], int half, const Stream& stream, int output,
-                                   const float* factors, const Epilogue<COLUMNS>& epilogue, float (&squares)[COLUMNS / 4]) {
-#pragma unroll
-  for (int i = 0; i < COLUMNS / 4; i++) {
-    const Place place = {output, columnOf(i)};
-    const float factor = stream.inputSquares != nullptr ? factors[place.column] : 1.0f;
-    float value = (half == 0 ? sums[sumOf(i, 0)] : sums[sumOf(i, 1)]) * factor;
-    if (stream.residual != nullptr) value += epilogue.residual[i];
-    if (!place.isIn(stream)) continue;
-    storeOutput<TYPE>(stream, place, value, epilogue.scale);
-    squares[i] = value * value;
-  }
-}
-
 // The squares of all outputs of the block, column by column.
 template <int COLUMNS>
 __device__ inline void writeSquares(float (&squares)[COLUMNS / 4], const Stream& stream,
@@ -326,17 +225,22 @@ __device__ inline void multiplyAll(const Stream& stream, const Layout& layout, c
   if (SHARES > 1) epilogue.load(stream, outputOf(schedule.firstUnit + unitOf(0)) + share * OCTET);
   Cursor cursor = {0, 0};
   for (int pass = 0; pass < schedule.passCount; pass++) {
+    const int first = schedule.firstUnit + pass * stream.passUnits, end = min(first + stream.passUnits, schedule.endUnit);
+    constexpr bool HOLDS = SHARES == 1 && COLUMNS <= HELD_ADDENDS;
+    AddendPair<COLUMNS> held[TILES];
+#pragma unroll
+    for (int k = 0; HOLDS && k < TILES; k++) held[k].load(stream, outputOf(first + unitOf(k)));
     float sums[TILES][COLUMNS / 2];
     multiplyPass<TYPE, COLUMNS, TILES>(sums, layout, stream.stageCount, schedule.chunkCount, group, cursor);
     if (pass == 0 && stream.inputSquares != nullptr) {
       inputSquares.findFactors(notes.factors, stream);
       waitForMultipliers();
     }
-    const int first = schedule.firstUnit + pass * stream.passUnits, end = min(first + stream.passUnits, schedule.endUnit);
     if constexpr (SHARES > 1) {
       waitForCluster();
       exchange<COLUMNS>(sums[0], layout, given, share);
       const int unit = first + unitOf(0), output = outputOf(unit) + share * OCTET;
+      epilogue.addends.addTo(sums[0], share);
       float squares[COLUMNS / 4] = {};
       if (unit < end) writeOwnRow<TYPE, COLUMNS>(sums[0], share, stream, output, notes.factors, epilogue, squares);
       if (stream.squares != nullptr) writeSquares<COLUMNS>(squares, stream, notes.squares);
@@ -344,6 +248,8 @@ __device__ inline void multiplyAll(const Stream& stream, const Layout& layout, c
 #pragma unroll
       for (int k = 0; k < TILES; k++) {
         const int unit = first + unitOf(k);
+        if (!HOLDS) held[k].load(stream, outputOf(unit));
+        held[k].addTo(sums[k]);
         if (unit < end) writeRows<TYPE, COLUMNS>(sums[k], stream, outputOf(unit), notes.factors);
       }
     }
@@ -391,54 +297,57 @@ __device__ inline void multiplyProduct(const TensorMap& weights, const TensorMap
 extern "C" __global__ void __launch_bounds__(STREAM_THREADS, 1) stream_8(
     const __grid_constant__ TensorMap weights, const __grid_constant__ TensorMap x, int type, float* y, void* rounded,
     int columns, int inFeatures, int outFeatures, int isGated, int passUnits, int stageCount, const float* inputSquares,
-    int inputParts, float epsilon) {
+    int inputParts, float epsilon, const float* addend, const unsigned long long* addendColumns) {
   multiplyProduct<8, 1>(weights, x, type,
                          {y, rounded, columns, inFeatures, outFeatures, isGated, passUnits, stageCount, inputSquares,
-                          inputParts, epsilon});
+                          inputParts, epsilon, addend, addendColumns});
 }
 
 extern "C" __global__ void __launch_bounds__(STREAM_THREADS, 1) stream_32(
     const __grid_constant__ TensorMap weights, const __grid_constant__ TensorMap x, int type, float* y, void* rounded,
     int columns, int inFeatures, int outFeatures, int isGated, int passUnits, int stageCount, const float* inputSquares,
-    int inputParts, float epsilon) {
+    int inputParts, float epsilon, const float* addend, const unsigned long long* addendColumns) {
   multiplyProduct<32, 1>(weights, x, type,
                          {y, rounded, columns, inFeatures, outFeatures, isGated, passUnits, stageCount, inputSquares,
-                          inputParts, epsilon});
+                          inputParts, epsilon, addend, addendColumns});
 }
 
 extern "C" __global__ void __launch_bounds__(STREAM_THREADS, 1) stream_64(
     const __grid_constant__ TensorMap weights, const __grid_constant__ TensorMap x, int type, float* y, void* rounded,
     int columns, int inFeatures, int outFeatures, int isGated, int passUnits, int stageCount, const float* inputSquares,
-    int inputParts, float epsilon) {
+    int inputParts, float epsilon, const float* addend, const unsigned long long* addendColumns) {
   multiplyProduct<64, 1>(weights, x, type,
                          {y, rounded, columns, inFeatures, outFeatures, isGated, passUnits, stageCount, inputSquares,
-                          inputParts, epsilon});
+                          inputParts, epsilon, addend, addendColumns});
 }
 
 // The same by pairs of blocks, of which each has half of the inputs, in one pass: for matrices of few outputs.
 extern "C" __global__ void __cluster_dims__(2, 1, 1) __launch_bounds__(STREAM_THREADS, 1) stream_in_pairs_8(
     const __grid_constant__ TensorMap weights, const __grid_constant__ TensorMap x, int type, float* y, void* rounded,
     int columns, int inFeatures, int outFeatures, int passUnits, int stageCount, const float* inputSquares,
-    int inputParts, float epsilon, const float* residual, const float* scales, float* squares) {
+    int inputParts, float epsilon, const float* addend, const unsigned long long* addendColumns, const float* residual,
+    const float* scales, float* squares) {
   multiplyProduct<8, 2>(weights, x, type,
                          {y, rounded, columns, inFeatures, outFeatures, 0, passUnits, stageCount, inputSquares,
-                          inputParts, epsilon, residual, scales, squares});
+                          inputParts, epsilon, addend, addendColumns, residual, scales, squares});
 }
 
 extern "C" __global__ void __cluster_dims__(2, 1, 1) __launch_bounds__(STREAM_THREADS, 1) stream_in_pairs_32(
     const __grid_constant__ TensorMap weights, const __grid_constant__ TensorMap x, int type, float* y, void* rounded,
     int columns, int inFeatures, int outFeatures, int passUnits, int stageCount, const float* inputSquares,
-    int inputParts, float epsilon, const float* residual, const float* scales, float* squares) {
+    int inputParts, float epsilon, const float* addend, const unsigned long long* addendColumns, const float* residual,
+    const float* scales, float* squares) {
   multiplyProduct<32, 2>(weights, x, type,
                          {y, rounded, columns, inFeatures, outFeatures, 0, passUnits, stageCount, inputSquares,
-                          inputParts, epsilon, residual, scales, squares});
+                          inputParts, epsilon, addend, addendColumns, residual, scales, squares});
 }
 
 extern "C" __global__ void __cluster_dims__(2, 1, 1) __launch_bounds__(STREAM_THREADS, 1) stream_in_pairs_64(
     const __grid_constant__ TensorMap weights, const __grid_constant__ TensorMap x, int type, float* y, void* rounded,
     int columns, int inFeatures, int outFeatures, int passUnits, int stageCount, const float* inputSquares,
-    int inputParts, float epsilon, const float* residual, const float* scales, float* squares) {
+    int inputParts, float epsilon, const float* addend, const unsigned long long* addendColumns, const float* residual,
+    const float* scales, float* squares) {
   multiplyProduct<64, 2>(weights, x, type,
                          {y, rounded, columns, inFeatures, outFeatures, 0, passUnits, stageCount, inputSquares,
-                          inputParts, epsilon, residual, scales, squares});
+                          inputParts, epsilon, addend, addendColumns, residual, scales, squares});
 }

@@ -1,6 +1,5 @@
 // Products of a warpgroup on Hopper's tensor cores, with both factors in shared memory.
 #pragma once
-#include "elements.cuh"
 
 // Rows of 128 bytes, swizzled in eights: `14 bits of address / 16, 1, eight rows / 16, swizzle`.
 __device__ inline unsigned long long describeTile(unsigned address) {
