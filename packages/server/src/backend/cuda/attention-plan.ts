@@ -56,7 +56,7 @@ const LEAST_RUN = 16;
 
 /** What a block of the kernel looks at in one turn: one trip to memory, which parts of fewer cells would take too. */
 const TURN_CELLS = 64;
-/** As the kernel has room for when it adds them up. */
+/** One block adds them up again, a few at a time. */
 export const MOST_PARTS = 64;
 
 const UNUSED = -1;

@@ -18,7 +18,7 @@ const FOLDER = new URL('../../../src/backend/cuda/kernels/', import.meta.url);
 
 const HEADERS = [
   ...['elements.cuh', 'adapters.cuh', 'adapter-rows.cuh', 'copy-engine.cuh', 'warpgroup.cuh'],
-  ...['stream.cuh'],
+  ...['stream.cuh', 'attention-loads.cuh', 'attention-sums.cuh'],
 ];
 
 export const KERNEL_FILES = {

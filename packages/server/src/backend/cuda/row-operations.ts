@@ -23,14 +23,14 @@ export function projectRows(device: RowDevice, value: Value, projections: readon
   const x = value as CudaValue;
   const groups = groupProjections(projections);
   const isStreamed = areStreamed(program, groups, x.rows);
-  const isOrdered = isStreamed && precision === 'medium' && adapters.onlyAdd(x.rowSet, projections);
-  const products = isOrdered ? projectAdapted(device, x, groups) : projectAndAdapt(device, x, groups, isStreamed);
+  const takesAddends = isStreamed && precision === 'medium' && adapters.onlyAdd(x.rowSet, projections);
+  const products = takesAddends ? projectWithAddends(device, x, groups) : projectThenAdapt(device, x, groups, isStreamed);
   for (const [i, { bias }] of projections.entries()) if (bias) addBias(program, products[i]!, bias as CudaWeight);
   return products;
 }
 
 /** Products that add on their way out what adapters made before. */
-function projectAdapted(device: RowDevice, x: CudaValue, groups: readonly Projection[][]): CudaValue[] {
+function projectWithAddends(device: RowDevice, x: CudaValue, groups: readonly Projection[][]): CudaValue[] {
   const operandOf = operandsOf(device, x, true);
   const addends = device.adapters.addends(operandOf(groups[0]!), x.rowSet, groups);
   return groups.flatMap((group, i) =>
@@ -39,7 +39,7 @@ function projectAdapted(device: RowDevice, x: CudaValue, groups: readonly Projec
 }
 
 /** Products, and then what adapters make of them. */
-function projectAndAdapt(
+function projectThenAdapt(
   device: RowDevice,
   x: CudaValue,
   groups: readonly Projection[][],

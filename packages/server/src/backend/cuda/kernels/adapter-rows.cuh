@@ -1,4 +1,4 @@
-// What the kernels of adapters' products with few rows at a time share: those of decode steps, in float32 whatever the factors are. Blocks
+// What the kernels of adapters' products with few rows at a time share: those of decode steps, with sums in float32 whatever the factors are. Blocks
 // are shared out by the ranks that adapters have, and read their factors all at once, before the kernel waits for its input.
 #pragma once
 #include "adapters.cuh"

@@ -96,8 +96,8 @@ __device__ inline void shrinkShare(float* shrunk, const ShrinkInput& input, cons
   const int firstRank = use.share * SHARE_RANKS, rankCount = min(SHARE_RANKS, entry->rank - firstRank);
   if (rankCount <= 0) return;
   const int first = blockIdx.x * input.partLength;
-  ShrinkPart<ROWS> part = {input.x, input.type, {}, numberAt(entry->a, entry->aType, static_cast<Offset>(firstRank) * input.inFeatures),
-                           entry->aType, rankCount, input.inFeatures,
+  const void* a = numberAt(entry->a, entry->aType, static_cast<Offset>(firstRank) * input.inFeatures);
+  ShrinkPart<ROWS> part = {input.x, input.type, {}, a, entry->aType, rankCount, input.inFeatures,
                            first, min(first + input.partLength, input.inFeatures)};
 #pragma unroll
   for (int row = 0; row < ROWS; row++) part.rowStarts[row] = static_cast<Offset>(use.rows[row]) * input.stride;
