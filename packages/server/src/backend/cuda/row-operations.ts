@@ -24,7 +24,9 @@ export function projectRows(device: RowDevice, value: Value, projections: readon
   const groups = groupProjections(projections);
   const isStreamed = areStreamed(program, groups, x.rows);
   const takesAddends = isStreamed && precision === 'medium' && adapters.onlyAdd(x.rowSet, projections);
-  const products = takesAddends ? projectWithAddends(device, x, groups) : projectThenAdapt(device, x, groups, isStreamed);
+  const products = takesAddends
+    ? projectWithAddends(device, x, groups)
+    : projectThenAdapt(device, x, groups, isStreamed);
   for (const [i, { bias }] of projections.entries()) if (bias) addBias(program, products[i]!, bias as CudaWeight);
   return products;
 }
