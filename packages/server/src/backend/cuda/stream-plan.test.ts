@@ -36,6 +36,16 @@ describe('the plan of a streamed product', () => {
     );
   });
 
+  it('gives pairs of blocks no more than one pass, whatever number of multiprocessors there is', () => {
+    for (let multiprocessorCount = 1; multiprocessorCount <= 160; multiprocessorCount++) {
+      for (const more of [-8, 0, 8]) {
+        const shape = { columns: 8, inFeatures: 4096, outFeatures: 64 * multiprocessorCount + more, isGated: false };
+        const { isInPairs, passUnits, grid } = planStream(shape, multiprocessorCount);
+        if (isInPairs) assert.ok(passUnits * (grid.blocks[0] / 2) * 16 >= shape.outFeatures);
+      }
+    }
+  });
+
   it('divides the inputs of a matrix in the same way for any number of rows', () => {
     fc.assert(
       fc.property(anyShape, fc.integer({ min: 1, max: 64 }), (shape, columns) => {

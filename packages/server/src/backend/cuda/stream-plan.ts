@@ -19,8 +19,8 @@ const HEAD_BYTES = 2048;
 /** Of a block: less than a multiprocessor of Hopper's has, so that a norm or rotation finds room beside it. */
 const SHARED_BYTES = 220 * 1024;
 
-/** Rows of the matrix for each multiprocessor below which blocks go in pairs: more of them would read the same activations. */
-const FEWEST_ROWS = 64;
+/** Rows of the matrix that a pair of blocks has in one pass; of more, single blocks read their activations alone. */
+const PAIR_ROWS = 128;
 
 export interface StreamShape {
   /** Rows of activations. */
@@ -68,8 +68,9 @@ export function fitsStream({ columns, inFeatures, outFeatures }: Omit<StreamShap
 export function planStream(shape: StreamShape, multiprocessorCount: number): StreamPlan {
   const { inFeatures, outFeatures, isGated } = shape;
   const variant = VARIANTS.find(({ columns }) => shape.columns <= columns)!;
-  const fitsPairs = outFeatures <= FEWEST_ROWS * multiprocessorCount && inFeatures >= 2 * CHUNK_INPUTS;
-  const isInPairs = !isGated && multiprocessorCount > 1 && fitsPairs;
+  const mostPairs = Math.floor(multiprocessorCount / 2);
+  const fitsPairs = outFeatures <= PAIR_ROWS * mostPairs && inFeatures >= 2 * CHUNK_INPUTS;
+  const isInPairs = !isGated && fitsPairs;
   const share = isInPairs ? 2 : 1;
   const units = Math.ceil((outFeatures * (isGated ? 2 : 1)) / UNIT_ROWS);
   const clusters = Math.min(Math.floor(multiprocessorCount / share), units);
