@@ -8,7 +8,7 @@ import { invalidField, LoraxError } from '../base/errors.ts';
 import type { LowRankFactors } from '../backend/adapters.ts';
 import { AdapterRecord, askedId } from './store/adapter-catalog.ts';
 import { Generations } from './store/adapter-generations.ts';
-import type { AdapterLease } from './store/adapter-lease.ts';
+import { makeLease, type AdapterLease } from './store/adapter-lease.ts';
 import type { AdapterLoader, HostAdapter } from './adapter-loader.ts';
 import { partsOf, type CheckAccess } from './store/adapter-preparation.ts';
 import type { AdapterStatus } from './store/adapter-status.ts';
@@ -85,23 +85,15 @@ export class MergedBase implements Omit<AdapterStore, 'checkIntegrity'> {
   /** Rejects with VALIDATION for every other adapter: it would be added to a base that it was not trained on. */
   async acquire(choice: AdapterChoice): Promise<AdapterLease> {
     this.#check(choice);
-    const record = this.#record;
-    record.runningCount++;
-    record.lastUsedAtMs = Date.now();
-    let isReleased = false;
-    const release = (): void => {
-      if (isReleased) return;
-      isReleased = true;
-      record.runningCount--;
-    };
-    return {
+    const tokenizer = this.#tokenizer?.tokenizer;
+    const brought = {
       generation: this.generation,
       slots: [],
       batchTypes: ['lora'],
       heads: undefined,
-      tokenizer: this.#tokenizer?.tokenizer,
-      release,
-    };
+      tokenizer,
+    } as const;
+    return makeLease(brought, [this.#record], Date.now(), () => undefined);
   }
 
   /** No other can be named. */

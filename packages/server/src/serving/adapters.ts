@@ -1,7 +1,8 @@
 /** How the engine comes by its adapters: from a store beside the base, or as one that is merged into it. */
 
 import { AdapterLoader, type OpenTokenizer } from '../adapters/adapter-loader.ts';
-import { AdapterStore, type AdapterObserver } from '../adapters/store/adapter-store.ts';
+import type { AdapterObserver } from '../adapters/store/adapter-placement.ts';
+import { AdapterStore } from '../adapters/store/adapter-store.ts';
 import { readBaseMerge, type BaseMerge } from '../adapters/merged-base.ts';
 import type { AdapterReference } from '../base/adapter-reference.ts';
 import { present } from '../base/assert.ts';

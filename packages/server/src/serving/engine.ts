@@ -3,7 +3,8 @@
  * Created as a whole, disposed as a whole; knows no routes.
  */
 
-import type { AdapterNotice, AdapterObserver, AdapterStore } from '../adapters/store/adapter-store.ts';
+import type { AdapterNotice, AdapterObserver } from '../adapters/store/adapter-placement.ts';
+import type { AdapterStore } from '../adapters/store/adapter-store.ts';
 import type { BaseMerge, MergedBase } from '../adapters/merged-base.ts';
 import type { ResidentAdapter } from '../adapters/store/residency-table.ts';
 import type { Backend } from '../backend/backend.ts';

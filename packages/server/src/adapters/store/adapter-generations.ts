@@ -20,6 +20,9 @@ const MOST_STORED_PER_HELD_BYTE = 2;
 /** Tokenizers, and what else is beside the weights. */
 const OTHER_BYTES = 256 << 20;
 
+/** Folders of the operator may change while they are read, and are at rest soon after. */
+const MAX_ATTEMPTS = 3;
+
 const CHANGED = 'its files changed while it was loaded';
 
 export class Generations {
@@ -86,6 +89,17 @@ export class Generations {
 /** Whether another attempt may find the files at rest. */
 export function isChangedError(error: unknown): boolean {
   return error instanceof LoraxError && error.code === 'ADAPTER_INVALID' && error.params.reason === CHANGED;
+}
+
+/** Once more where files changed under a reader's hands. */
+export async function untilAtRest<T>(signal: AbortSignal, attempt: () => Promise<T>): Promise<T> {
+  for (let count = 1; ; count++) {
+    try {
+      return await attempt();
+    } catch (error) {
+      if (count === MAX_ATTEMPTS || signal.aborted || !isChangedError(error)) throw error;
+    }
+  }
 }
 
 function changed(adapterId: string, cause?: unknown): LoraxError {

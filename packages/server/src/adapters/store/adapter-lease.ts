@@ -4,6 +4,7 @@ import type { WeightedSlot } from '../../backend/step.ts';
 import type { MedusaModel } from '../../layers/medusa/medusa-model.ts';
 import type { BatchType } from '../adapter-config.ts';
 import type { Tokenizer } from '../../text/tokenizer.ts';
+import type { AdapterRecord } from './adapter-catalog.ts';
 
 /** Draft heads and the identity of the adapter that brought them. */
 export interface DraftHeads {
@@ -24,4 +25,25 @@ export interface AdapterLease {
   readonly tokenizer: Tokenizer | undefined;
   /** Idempotent. */
   release(): void;
+}
+
+/** Counted as running in each of these records until it is released, which calls `onRelease`. */
+export function makeLease(
+  brought: Omit<AdapterLease, 'release'>,
+  records: readonly AdapterRecord[],
+  nowMs: number,
+  onRelease: () => void,
+): AdapterLease {
+  for (const record of records) {
+    record.runningCount++;
+    record.lastUsedAtMs = nowMs;
+  }
+  let isReleased = false;
+  const release = (): void => {
+    if (isReleased) return;
+    isReleased = true;
+    for (const record of records) record.runningCount--;
+    onRelease();
+  };
+  return { ...brought, release };
 }

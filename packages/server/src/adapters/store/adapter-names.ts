@@ -1,6 +1,6 @@
 /** Names that the adapter API gave to adapters. A name opens nothing: whoever uses one is checked as if he used the id. */
 
-import { BASE_MODEL, type AdapterReference } from '../../base/adapter-reference.ts';
+import { BASE_MODEL, type AdapterReference, type AdapterSource } from '../../base/adapter-reference.ts';
 import { invalidField } from '../../base/errors.ts';
 
 export type NamedAdapter = Pick<AdapterReference, 'id' | 'source'>;
@@ -12,8 +12,9 @@ const NAME = /^[\w.:@/-]{1,256}$/;
 export class AdapterNames {
   readonly #adapters = new Map<string, NamedAdapter>();
 
-  resolve(name: string): NamedAdapter | undefined {
-    return this.#adapters.get(name);
+  /** Beside a source stands an id, never a name. */
+  resolve(name: string, source?: AdapterSource): NamedAdapter | undefined {
+    return source === undefined ? this.#adapters.get(name) : undefined;
   }
 
   /** Throws VALIDATION for what can be nobody's name, before anything is loaded for it. */

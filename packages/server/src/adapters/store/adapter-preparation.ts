@@ -29,6 +29,8 @@ export interface AdapterFacts {
 
 export interface PreparedAdapter {
   readonly generation: string;
+  /** The record's. */
+  readonly adapterId: string;
   readonly record: AdapterRecord;
   readonly deviceBytes: number;
   /** The adapter in memory, its tokenizer held for the caller. */
@@ -149,6 +151,7 @@ export class AdapterPreparation {
   ): PreparedAdapter {
     return {
       generation,
+      adapterId: record.id,
       record,
       deviceBytes,
       readHost: () => this.#readHost(generation, record, location, hold),
