@@ -1,14 +1,12 @@
-/** What the operator and the callers see of adapters: states, names, pins, unloading, failures, and who may use them. */
+/** What the operator and the callers see of adapters: states, names, pins, failures, and who may use them. */
 
 import assert from 'node:assert/strict';
-import { rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, it, type TestContext } from 'node:test';
 import type { AdapterReference } from '../../base/adapter-reference.ts';
 import { LoraxError } from '../../base/errors.ts';
 import { RequestSetting, type RequestSettingOptions } from '../../testing/request-setting.ts';
 import { makeTinyAdapter, writeTinyAdapter, type TinyAdapterOptions } from '../../testing/tiny-adapter.ts';
-import { until } from '../../testing/until.ts';
 import { Gate } from '../../testing/watched-backend.ts';
 import type { Tokenizer } from '../../text/tokenizer.ts';
 import { SharedTokenizer } from './shared-tokenizer.ts';
@@ -189,7 +187,7 @@ describe('the states of an adapter', () => {
   });
 });
 
-describe('loading and unloading', () => {
+describe('loading', () => {
   it('a pinned adapter stays whatever else is used, and its pin follows its content', async (t) => {
     const setting = await open(t, { maxResident: 2 });
     const reference = setting.adapter(OPTIONS, 1);
@@ -227,87 +225,6 @@ describe('loading and unloading', () => {
     for (const name of ['', '__base_model__', 'a b', 'x'.repeat(257)]) {
       await assert.rejects(setting.adapters.load({ reference: a, name, pin: false }, never), { code: 'VALIDATION' });
     }
-  });
-
-  it('unloading frees the bytes, forgets the names, and the next request loads anew', async (t) => {
-    const setting = await open(t, { hostCacheBytes: MANY_BYTES });
-    const reference = setting.adapter(OPTIONS, 1);
-    const { bytes } = await setting.adapters.load({ reference, name: 'one', pin: true }, never);
-    await setting.adapters.load({ reference, name: 'two', pin: true }, never);
-    assert.deepEqual((await setting.adapters.unload('two', undefined, never)).freed, { disk: 0, host: 0, device: 0 });
-    assert.equal(setting.adapters.find('one')?.state, 'resident');
-    const { freed } = await setting.adapters.unload('one', undefined, never);
-    assert.deepEqual(freed, { ...bytes, disk: 0 });
-    assert.deepEqual([setting.adapters.deviceBytes, setting.adapters.hostBytes], [0, 0]);
-    assert.deepEqual(setting.adapters.statuses(), []);
-    assert.equal(setting.adapters.resolveName('one'), undefined);
-    await assert.rejects(setting.adapters.unload('one', undefined, never), { code: 'ADAPTER_NOT_FOUND' });
-    await use(setting, reference);
-    assert.equal(setting.backend.loadCount, 2);
-    assert.equal(setting.adapters.find(reference.id)?.isPinned, false);
-  });
-
-  it('unloading lets running requests end, and new ones wait for the next load', async (t) => {
-    const setting = await open(t, { hostCacheBytes: MANY_BYTES });
-    const reference = setting.adapter(OPTIONS, 1);
-    const running = await setting.adapters.acquire(reference, never);
-    const unloading = setting.adapters.unload(reference.id, 'local', never);
-    assert.equal(setting.adapters.find(reference.id)?.state, 'draining');
-    const next = setting.adapters.acquire(reference, never);
-    await until(() => setting.adapters.waitingCount === 1, 'the next request waits');
-    assert.equal(setting.backend.loadCount, 1);
-    running.release();
-    const { freed } = await unloading;
-    assert.ok(freed.device > 0 && freed.host > 0);
-    const lease = await next;
-    assert.equal(setting.backend.loadCount, 2);
-    assert.equal(setting.adapters.find(reference.id)?.runningCount, 1);
-    lease.release();
-  });
-
-  it('what is loaded anew for a request that leaves can be unloaded again', async (t) => {
-    const setting = await open(t, { hostCacheBytes: 1 << 20 });
-    const { adapters, backend } = setting;
-    const reference = setting.adapter(OPTIONS);
-    const lease = await adapters.acquire(reference, never);
-    const unloading = adapters.unload(reference.id, reference.source, never);
-    const leaving = new AbortController();
-    const waiting = adapters.acquire(reference, leaving.signal);
-    await until(() => adapters.waitingCount === 1, 'the next request waits');
-    const gate = new Gate();
-    backend.beforeLoad = () => gate.pass();
-    lease.release();
-    await Promise.all([gate.reached, unloading]);
-    leaving.abort(new Error('gone'));
-    await assert.rejects(waiting, /gone/);
-    gate.open();
-    await until(() => adapters.residents.length === 1, 'it is loaded all the same');
-    assert.deepEqual(
-      adapters.statuses().map(({ id, state }) => [id, state]),
-      [[reference.id, 'resident']],
-    );
-    await adapters.unload(reference.id, reference.source, never);
-    assert.deepEqual([adapters.deviceBytes, adapters.hostBytes, adapters.statuses()], [0, 0, []]);
-  });
-
-  it('what is pinned under another id keeps its memory', async (t) => {
-    const setting = await open(t);
-    const local = setting.adapter(OPTIONS, 1);
-    const copy: AdapterReference = { id: `copy-of/${local.id}`, source: 'hub' };
-    await setting.adapters.load({ reference: copy, pin: true }, never);
-    await use(setting, local);
-    assert.deepEqual((await setting.adapters.unload(local.id, 'local', never)).freed.device, 0);
-    assert.equal(setting.adapters.find(copy.id)?.state, 'resident');
-    assert.equal(setting.adapters.find(local.id), undefined);
-  });
-
-  it('an adapter that is gone answers with its source, and can still be unloaded', async (t) => {
-    const setting = await open(t);
-    const reference = setting.adapter(OPTIONS, 1);
-    await use(setting, reference);
-    rmSync(folderOf(setting, reference), { recursive: true });
-    await assert.rejects(setting.adapters.acquire(reference, never), { code: 'ADAPTER_NOT_FOUND' });
-    assert.ok((await setting.adapters.unload(reference.id, undefined, never)).freed.device > 0);
   });
 });
 
@@ -369,22 +286,5 @@ describe('the budget of the device', () => {
     };
     await use(setting, a, b, a, b);
     assert.deepEqual([setting.backend.loadCount, readCount], [4, 2]);
-  });
-});
-
-describe('what the server itself needs', () => {
-  it('is pinned, and unloaded only once it is let go', async (t) => {
-    const setting = await open(t);
-    const reference = setting.adapter(OPTIONS);
-    const lease = await setting.adapters.keep(reference, never);
-    assert.equal(setting.adapters.find(reference.id)?.isPinned, true);
-    await assert.rejects(setting.adapters.unload(reference.id, undefined, never), {
-      code: 'VALIDATION',
-      message: /`id` is the default adapter/,
-    });
-    assert.equal(setting.adapters.find(reference.id)?.state, 'resident');
-    lease.release();
-    const { freed } = await setting.adapters.unload(reference.id, undefined, never);
-    assert.ok(freed.device > 0);
   });
 });
