@@ -5,6 +5,7 @@
 
 import { rowDepths } from '../row-depths.ts';
 import type { StepSegment } from '../step.ts';
+import { countRows } from './step-layout.ts';
 
 export interface PlanOptions {
   /** A token sees itself and those before it, so many of them at most; undefined is all. */
@@ -95,10 +96,6 @@ export function planAttention(segments: readonly StepSegment[], options: PlanOpt
 
 function isRun({ tokens, parents }: StepSegment, { usesTiles }: PlanOptions): boolean {
   return usesTiles && parents === undefined && tokens.length >= LEAST_RUN;
-}
-
-function countRows(segments: readonly StepSegment[]): number {
-  return segments.reduce((sum, { tokens }) => sum + tokens.length, 0);
 }
 
 /** The position of the first token that the one at `position` sees. */

@@ -3,7 +3,7 @@ import { describe, it } from 'node:test';
 import type { Draw, StepSegment } from '../step.ts';
 import { drawTable } from './draws.ts';
 import { layOutStep } from './step-layout.ts';
-import { fillUp, shapeOf } from './step-shape.ts';
+import { fillUp, shapeKey } from './step-shape.ts';
 
 const OPTIONS = { reduce: false, keepHidden: false };
 
@@ -47,7 +47,7 @@ describe('the table of draws', () => {
     const keys = [undefined, 0.1, 0.2].map((uniform) => {
       const draw =
         uniform === undefined ? undefined : { temperature: 1 + uniform, topK: 5, topP: 1, uniforms: [uniform] };
-      return shapeOf([segment(1, 1), segment(1, 1, draw)], OPTIONS)?.key;
+      return shapeKey(layOutStep([segment(1, 1), segment(1, 1, draw)]), OPTIONS);
     });
     assert.equal(keys[1], keys[2]);
     assert.notEqual(keys[0], keys[1]);

@@ -9,9 +9,9 @@ import { RecordedStep, type ShardGroup, type StepRequest, type StepShard } from 
 import type { RowDevice } from './row-operations.ts';
 import { ShardedKvStore } from './shards/sharded-kv-store.ts';
 import { StepGraph } from './step-graph.ts';
-import { layOutStep } from './step-layout.ts';
+import { layOutStep, type StepLayout } from './step-layout.ts';
 import { StepPrograms } from './step-programs.ts';
-import { fillUp, shapeOf } from './step-shape.ts';
+import { fillUp, shapedRows, shapeKey } from './step-shape.ts';
 import { FakeDevice } from './testing/fake-device.ts';
 import { makeSmallDecoder, SMALL_KV } from './testing/small-decoder.ts';
 
@@ -98,9 +98,8 @@ function onShards(segment: StepSegment): StepSegment {
 }
 
 /** All that a graph of the step would hold. */
-function launchesOf(segments: readonly StepSegment[], rowCount: number): unknown {
+function launchesOf(segments: readonly StepSegment[], layout: StepLayout): unknown {
   const [launchCount, productCount] = [fake.launches.length, fake.products.length];
-  const layout = layOutStep(fillUp(segments, rowCount, kv.spareCell));
   new RecordedStep(group, request(segments), [layout], false).runOnce('a test');
   return [fake.launches.slice(launchCount), fake.products.slice(productCount)];
 }
@@ -113,8 +112,9 @@ describe('steps of one shape', () => {
     let compared = 0;
     fc.assert(
       fc.property(anyDecode, (segments) => {
-        const { key, rowCount } = shapeOf(segments, options)!;
-        const launches = launchesOf(segments, rowCount);
+        const layout = layOutStep(fillUp(segments, shapedRows(segments)!, kv.spareCell));
+        const key = shapeKey(layout, options);
+        const launches = launchesOf(segments, layout);
         if (known.has(key)) compared++;
         assert.deepEqual(launches, known.get(key) ?? launches);
         known.set(key, launches);

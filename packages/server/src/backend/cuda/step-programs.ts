@@ -6,10 +6,10 @@
 import { LRUCache } from 'lru-cache';
 import type { StepSegment } from '../step.ts';
 import { RecordedStep, type ShardGroup, type StepRequest } from './recorded-step.ts';
-import { layoutAt, segmentsAt } from './shards/sharded-slot.ts';
+import { layoutAt } from './shards/sharded-slot.ts';
 import { layOutStep, type StepLayout } from './step-layout.ts';
 import type { StepResults } from './step-output.ts';
-import { fillUp, shapeOf, type StepShape } from './step-shape.ts';
+import { fillUp, shapedRows, shapeKey } from './step-shape.ts';
 import type { CudaValue } from './values.ts';
 
 /** Shapes that are remembered: every usual number of rows with and without adapters, drafts and sampled rows. */
@@ -37,9 +37,8 @@ export class StepPrograms {
 
   /** The step is done when all streams are; its results hold until the next one. */
   give(step: StepRequest): GivenStep {
-    // What decides it is the same on all shards.
-    const shape = shapeOf(segmentsAt(step.segments, 0), step.options);
-    return shape === undefined ? this.#giveOnce(step) : this.#giveOften(step, shape);
+    const rowCount = shapedRows(step.segments);
+    return rowCount === undefined ? this.#giveOnce(step) : this.#giveOften(step, rowCount);
   }
 
   /** Once the devices are idle. */
@@ -54,8 +53,10 @@ export class StepPrograms {
     return resultsOf(recorded, layouts);
   }
 
-  #giveOften(step: StepRequest, { rowCount, key }: StepShape): GivenStep {
+  #giveOften(step: StepRequest, rowCount: number): GivenStep {
     const layouts = this.#layOut(fillUp(step.segments, rowCount, step.kv.spareCell));
+    // What decides it is the same on all shards.
+    const key = shapeKey(layouts[0]!, step.options);
     let recorded = this.#recorded.get(key);
     if (!recorded?.isOf(step)) {
       recorded = new RecordedStep(this.#group, step, layouts, false);

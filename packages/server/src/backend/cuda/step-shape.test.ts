@@ -3,7 +3,8 @@ import { describe, it } from 'node:test';
 import fc from 'fast-check';
 import type { StepSegment } from '../step.ts';
 import { slotOf } from './adapter-rows.arbitrary.ts';
-import { fillUp, shapeOf, usualSize } from './step-shape.ts';
+import { layOutStep } from './step-layout.ts';
+import { fillUp, shapedRows, shapeKey, usualSize } from './step-shape.ts';
 
 const options = { reduce: true, keepHidden: false };
 
@@ -15,7 +16,7 @@ function decodeOf(...ranks: (number | undefined)[]): StepSegment[] {
 }
 
 function keyOf(...ranks: (number | undefined)[]): string {
-  return shapeOf(decodeOf(...ranks), options)!.key;
+  return shapeKey(layOutStep(decodeOf(...ranks)), options);
 }
 
 describe('usual sizes', () => {
@@ -48,15 +49,16 @@ describe('the shape of a step', () => {
 
   it('keeps its adapters where rows fill it up', () => {
     const ranks = Array.from({ length: 9 }, (_, i) => i + 1);
-    const { rowCount, key } = shapeOf(decodeOf(...ranks), options)!;
+    const rowCount = shapedRows(decodeOf(...ranks))!;
     assert.equal(rowCount, 10);
-    assert.equal(shapeOf(fillUp(decodeOf(...ranks), rowCount, 5000), options)!.key, key);
+    const filled = fillUp(decodeOf(...ranks), rowCount, 5000);
+    assert.equal(shapeKey(layOutStep(filled), options), keyOf(...ranks, undefined));
   });
 
   it('is unknown for prompts and for very many rows', () => {
     const prompt: StepSegment = { ...decodeOf(8)[0]!, tokens: [1, 2, 3] };
-    assert.equal(shapeOf([prompt], options), undefined);
-    assert.equal(shapeOf(decodeOf(...Array<undefined>(256)), options)?.rowCount, 256);
-    assert.equal(shapeOf(decodeOf(...Array<undefined>(257)), options), undefined);
+    assert.equal(shapedRows([prompt]), undefined);
+    assert.equal(shapedRows(decodeOf(...Array<undefined>(256))), 256);
+    assert.equal(shapedRows(decodeOf(...Array<undefined>(257))), undefined);
   });
 });

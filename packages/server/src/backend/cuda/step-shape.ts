@@ -7,27 +7,22 @@ import type { StepOptions } from '../backend.ts';
 import type { StepSegment } from '../step.ts';
 import { shapeUses, usesKey } from './adapter-uses.ts';
 import { drawsTokens } from './draws.ts';
-import { hasTrees, rowsOf } from './step-layout.ts';
+import { countRows, hasTrees, type StepLayout } from './step-layout.ts';
 
 /** Steps with more rows are seldom alike, and long enough for the host to keep up with them. */
 const MOST_ROWS = 256;
 
-export interface StepShape {
-  readonly rowCount: number;
-  /** Equal for steps of one shape. */
-  readonly key: string;
+/** So many rows are in every step of the shape; undefined where the step is likely to be one of a kind: one with prompts. */
+export function shapedRows(segments: readonly StepSegment[]): number | undefined {
+  if (segments.some(({ tokens, outputCount }) => tokens.length !== outputCount)) return undefined;
+  const given = countRows(segments);
+  return given > MOST_ROWS ? undefined : usualSize(given);
 }
 
-/** Undefined where the step is likely to be one of a kind: one with prompts. */
-export function shapeOf(segments: readonly StepSegment[], options: StepOptions): StepShape | undefined {
-  if (segments.some(({ tokens, outputCount }) => tokens.length !== outputCount)) return undefined;
-  const given = segments.reduce((sum, { tokens }) => sum + tokens.length, 0);
-  if (given > MOST_ROWS) return undefined;
-  const rowCount = usualSize(given);
-  const { reduce, keepHidden } = options;
-  const uses = usesKey(shapeUses(rowsOf(segments)));
-  const key = [rowCount, hasTrees(segments), drawsTokens(segments), reduce, keepHidden, uses].join();
-  return { rowCount, key };
+/** Equal for steps of one shape, that of rows which fill a step up with it. */
+export function shapeKey({ segments, rows }: StepLayout, { reduce, keepHidden }: StepOptions): string {
+  const uses = usesKey(shapeUses(rows));
+  return [rows.rows.length, hasTrees(segments), drawsTokens(segments), reduce, keepHidden, uses].join();
 }
 
 /** Every size up to eight rows, then four to each doubling: less than a quarter more than needed. */
@@ -38,7 +33,6 @@ export function usualSize(rowCount: number): number {
 
 /** The segments, and rows in `spareCell` that see nothing but themselves and whose results nobody reads. */
 export function fillUp(segments: readonly StepSegment[], rowCount: number, spareCell: number): StepSegment[] {
-  const given = segments.reduce((sum, { tokens }) => sum + tokens.length, 0);
   const filling = { tokens: [0], position: 0, firstCell: spareCell, adapters: [], outputCount: 1 };
-  return [...segments, ...Array.from({ length: rowCount - given }, (): StepSegment => filling)];
+  return [...segments, ...Array.from({ length: rowCount - countRows(segments) }, (): StepSegment => filling)];
 }

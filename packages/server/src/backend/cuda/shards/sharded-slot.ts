@@ -1,7 +1,7 @@
 /** An adapter that is resident on all cards of a backend, and the rows of steps and drafts as one shard sees them. */
 
 import type { AdapterSlot, AdapterTensors } from '../../adapters.ts';
-import type { StepSegment, WeightedSlot } from '../../step.ts';
+import type { WeightedSlot } from '../../step.ts';
 import type { CudaAdapterSlot } from '../adapter-slot.ts';
 import type { RowSet } from '../row-set.ts';
 import type { StepLayout } from '../step-layout.ts';
@@ -29,16 +29,12 @@ export function joinSlots({ weights }: AdapterTensors, parts: readonly CudaAdapt
   };
 }
 
-export function segmentsAt(segments: readonly StepSegment[], shard: number): StepSegment[] {
-  const adaptersAt = localAdapters(shard);
-  return segments.map((segment) => ({ ...segment, adapters: adaptersAt(segment.adapters) }));
-}
-
 /** All but the adapters is the same on every shard, and is shared. */
 export function layoutAt(layout: StepLayout, shard: number): StepLayout {
   const adaptersAt = localAdapters(shard);
-  const rowsAt = ({ rows }: RowSet): RowSet => ({ rows: rows.map(adaptersAt) });
-  return { ...layout, rows: rowsAt(layout.rows), outputs: rowsAt(layout.outputs) };
+  const rowsAt = (set: RowSet): RowSet => ({ rows: set.rows.map(adaptersAt) });
+  const rows = rowsAt(layout.rows);
+  return { ...layout, rows, outputs: layout.outputs === layout.rows ? rows : rowsAt(layout.outputs) };
 }
 
 /** Lists of adapters as a shard has them. Rows that shared a list go on sharing one: kernels read the factors of such rows once. */
