@@ -3,7 +3,8 @@ import { describe, it } from 'node:test';
 import fc from 'fast-check';
 import type { CudaAdapterSlot } from './adapter-slot.ts';
 import { anyRows, slotOf } from './adapter-rows.arbitrary.ts';
-import { packUses, shapeUses, USE_BYTES } from './adapter-uses.ts';
+import { packUses, shapeUses } from './adapter-uses.ts';
+import { USE_BYTES } from './use-table.ts';
 
 interface ReadUse {
   readonly table: bigint;

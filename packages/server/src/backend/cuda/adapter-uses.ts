@@ -1,18 +1,13 @@
 /**
- * The adapters of a value's rows as kernels read them: `struct Use` of kernels/adapters.cuh. What decides launches (the shape)
- * is apart from what they read (the tables), so that a captured step serves every batch of its shape. Pure.
+ * The uses that a value's rows make of adapters. What decides launches (the shape) is apart from what kernels read (the
+ * tables), so that a captured step serves every batch of its shape. Pure.
  */
 
 import { assert } from '../../base/assert.ts';
-import type { WeightedSlot } from '../step.ts';
-import type { CudaAdapterSlot, Reach } from './adapter-slot.ts';
-import { groupRows, SHARED_ROWS, type RowGroup } from './row-groups.ts';
+import type { Reach } from './adapter-slot.ts';
+import { groupRows, type RowGroup } from './row-groups.ts';
 import type { RowSet } from './row-set.ts';
-
-export const USE_BYTES = 64;
-
-/** Of a share of a use, at most. */
-export const SHARE_RANKS = 8;
+import { countShares, slotOf, USE_BYTES, UseTable } from './use-table.ts';
 
 /** The smallest slab of a tile's shrunk rows; ranks above it double. */
 const SMALLEST_RANK = 16;
@@ -33,16 +28,15 @@ export interface UsesShape {
 
 export function shapeUses(rowSet: RowSet): UsesShape {
   const { mostRows, small, tiles } = groupRows(rowSet);
-  const [smallSlots, tileSlots] = [slotsOf(small), slotsOf(tiles)];
-  const shareCount = smallSlots.reduce((sum, slot) => sum + countShares(slot), 0);
-  const reaches = [...new Set([...smallSlots, ...tileSlots].map(({ reach }) => reach))];
+  const reaches = new Set<Reach>();
+  const [ofSmall, ofTiles] = [sumUp(small, reaches), sumUp(tiles, reaches)];
   return {
-    shareCapacity: capacityFor(shareCount, 1),
+    shareCapacity: capacityFor(ofSmall.shareCount, 1),
     tileCapacity: capacityFor(tiles.length, 1),
     rowsPerShare: mostRows,
-    hasShrunkShares: smallSlots.some(({ largestRank }) => largestRank > 0),
-    rankCapacity: capacityFor(Math.max(0, ...tileSlots.map(({ largestRank }) => largestRank)), SMALLEST_RANK),
-    reaches: reaches.toSorted((a, b) => a.number - b.number),
+    hasShrunkShares: ofSmall.largestRank > 0,
+    rankCapacity: capacityFor(ofTiles.largestRank, SMALLEST_RANK),
+    reaches: [...reaches].toSorted((a, b) => a.number - b.number),
   };
 }
 
@@ -86,59 +80,18 @@ export function packUses(rowSet: RowSet, shape: UsesShape): Uint8Array {
   return table.bytes;
 }
 
-class UseTable {
-  readonly bytes: Uint8Array;
-  readonly #view: DataView;
-
-  constructor(byteLength: number) {
-    this.bytes = new Uint8Array(byteLength);
-    this.#view = new DataView(this.bytes.buffer);
-  }
-
-  /** The group's adapter number `i` as uses from `index` on. Returns how many. */
-  putShares(index: number, group: RowGroup, i: number): number {
-    const count = countShares(slotOf(group.adapters[i]!));
-    for (let share = 0; share < count; share++) {
-      this.put(index + share, group, i);
-      this.#view.setInt32((index + share) * USE_BYTES + 44, share, true);
-      this.#view.setInt32((index + share) * USE_BYTES + 48, count, true);
+/** What all adapters of the groups come to; where they enter is added to `reaches`. */
+function sumUp(groups: readonly RowGroup[], reaches: Set<Reach>): { shareCount: number; largestRank: number } {
+  const sums = { shareCount: 0, largestRank: 0 };
+  for (const { adapters } of groups) {
+    for (const weighted of adapters) {
+      const slot = slotOf(weighted);
+      sums.shareCount += countShares(slot);
+      sums.largestRank = Math.max(sums.largestRank, slot.largestRank);
+      reaches.add(slot.reach);
     }
-    return count;
   }
-
-  /** As use `index`, in one share. */
-  put(index: number, { rows, adapters }: RowGroup, i: number): void {
-    const { weight } = adapters[i]!;
-    const { table, entryCount } = slotOf(adapters[i]!);
-    const at = index * USE_BYTES;
-    this.#view.setBigUint64(at, table, true);
-    this.#view.setInt32(at + 8, entryCount, true);
-    this.#view.setFloat32(at + 12, weight, true);
-    for (let row = 0; row < SHARED_ROWS; row++) {
-      this.#view.setInt32(at + 16 + 4 * row, rows[Math.min(row, rows.length - 1)]!, true);
-    }
-    this.#view.setInt32(at + 32, rows.length, true);
-    this.#view.setInt32(at + 40, Number(i === 0), true);
-    this.#view.setInt32(at + 48, 1, true);
-  }
-
-  /** The rows of so many shares have a further use. */
-  link(index: number, count: number, next: number): void {
-    for (let share = 0; share < count; share++) this.#view.setInt32((index + share) * USE_BYTES + 36, next, true);
-  }
-}
-
-function slotsOf(groups: readonly RowGroup[]): CudaAdapterSlot[] {
-  return groups.flatMap(({ adapters }) => adapters.map(slotOf));
-}
-
-function slotOf({ slot }: WeightedSlot): CudaAdapterSlot {
-  return slot as CudaAdapterSlot;
-}
-
-/** One also for an adapter that has no factors. */
-function countShares({ largestRank }: CudaAdapterSlot): number {
-  return Math.max(1, Math.ceil(largestRank / SHARE_RANKS));
+  return sums;
 }
 
 function capacityFor(count: number, smallest: number): number {

@@ -4,11 +4,12 @@
  */
 
 import type { Reach } from './adapter-slot.ts';
-import { byteLengthOf, packUses, SHARE_RANKS, shapeUses, USE_BYTES } from './adapter-uses.ts';
+import { byteLengthOf, packUses, shapeUses } from './adapter-uses.ts';
 import type { LateArgument, Program } from './program.ts';
 import { TILE_ROWS } from './row-groups.ts';
 import type { RowSet } from './row-set.ts';
 import type { Slab } from './slab.ts';
+import { SHARE_RANKS, USE_BYTES } from './use-table.ts';
 
 /** Uses that the same kernels take, tiles or shares. */
 export interface UseSet {

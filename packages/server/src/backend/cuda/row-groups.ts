@@ -30,22 +30,38 @@ export interface RowGroups {
   readonly tiles: readonly RowGroup[];
 }
 
+/** By a step's rows: its shape and its tables are made of the same groups. */
+const KNOWN = new WeakMap<RowSet['rows'], RowGroups>();
+
+export function groupRows({ rows }: RowSet): RowGroups {
+  const groups = KNOWN.get(rows) ?? findGroups(rows);
+  KNOWN.set(rows, groups);
+  return groups;
+}
+
 /**
  * Whether rows are tiled depends on their own run alone, and a run on the list that its rows share: what a sequence gets
  * must not depend on its neighbours.
  */
-export function groupRows({ rows }: RowSet): RowGroups {
+function findGroups(rows: RowSet['rows']): RowGroups {
   const equals = new EqualRows();
   const tiles: RowGroup[] = [];
   for (let row = 0, end = 0; row < rows.length; row = end) {
     const adapters = rows[row]!;
     end = endOfRun(rows, row);
     if (adapters.length === 0) continue;
-    const run = Array.from({ length: end - row }, (_, i) => row + i);
-    if (run.length >= FEWEST_TILED_ROWS && isTileable(adapters)) cut(tiles, { rows: run, adapters }, TILE_ROWS);
-    else equals.add(run, adapters);
+    const run = { first: row, end, adapters };
+    if (end - row >= FEWEST_TILED_ROWS && isTileable(adapters)) cutTiles(tiles, run);
+    else equals.add(run);
   }
   return { ...cutSmall(equals.groups), tiles };
+}
+
+/** Neighbours that share a list. */
+interface Run {
+  readonly first: number;
+  readonly end: number;
+  readonly adapters: readonly WeightedSlot[];
 }
 
 /** Rows by their adapters, in the order of their first. */
@@ -53,16 +69,17 @@ class EqualRows {
   readonly groups: { readonly rows: number[]; readonly adapters: readonly WeightedSlot[] }[] = [];
   readonly #byFirst = new Map<AdapterSlot, typeof this.groups>();
 
-  add(rows: readonly number[], adapters: readonly WeightedSlot[]): void {
+  add({ first, end, adapters }: Run): void {
     const { slot } = adapters[0]!;
-    const known = this.#byFirst.get(slot) ?? [];
+    let known = this.#byFirst.get(slot);
+    if (known === undefined) this.#byFirst.set(slot, (known = []));
     let group = known.find((one) => areSame(one.adapters, adapters));
     if (group === undefined) {
       group = { rows: [], adapters };
       this.groups.push(group);
-      this.#byFirst.set(slot, [...known, group]);
+      known.push(group);
     }
-    for (const row of rows) group.rows.push(row);
+    for (let row = first; row < end; row++) group.rows.push(row);
   }
 }
 
@@ -97,6 +114,13 @@ function areSame(some: readonly WeightedSlot[], others: readonly WeightedSlot[])
 }
 
 /** Into groups of so many rows at most. */
-function cut(groups: RowGroup[], { rows, adapters }: RowGroup, most: number): void {
-  for (let done = 0; done < rows.length; done += most) groups.push({ rows: rows.slice(done, done + most), adapters });
+function cut(groups: RowGroup[], group: RowGroup, most: number): void {
+  const { rows, adapters } = group;
+  if (rows.length <= most) groups.push(group);
+  else
+    for (let done = 0; done < rows.length; done += most) groups.push({ rows: rows.slice(done, done + most), adapters });
+}
+
+function cutTiles(tiles: RowGroup[], { first, end, adapters }: Run): void {
+  cut(tiles, { rows: Array.from({ length: end - first }, (_, i) => first + i), adapters }, TILE_ROWS);
 }
