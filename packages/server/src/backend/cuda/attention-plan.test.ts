@@ -3,15 +3,14 @@ import { describe, it } from 'node:test';
 import fc from 'fast-check';
 import type { StepSegment } from '../step.ts';
 import {
-  MOST_PARTS,
   planAttention,
   roomFor,
-  SHARE_INTS,
   TILE_INTS,
   TILE_ROWS,
   type AttentionPlan,
   type PlanOptions,
 } from './attention-plan.ts';
+import { MOST_PARTS, SHARE_INTS } from './attention-shares.ts';
 
 const WHOLE: PlanOptions = { window: undefined, blocksPerShare: 8, enoughBlocks: 528, usesTiles: false };
 

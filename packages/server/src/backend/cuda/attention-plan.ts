@@ -5,6 +5,7 @@
 
 import { rowDepths } from '../row-depths.ts';
 import type { StepSegment } from '../step.ts';
+import { cutRows, NO_LIST, type VisibleCells } from './attention-shares.ts';
 import { countRows } from './step-layout.ts';
 
 export interface PlanOptions {
@@ -39,29 +40,11 @@ export interface AttentionRoom {
   readonly tileCount: number;
 }
 
-interface VisibleCells {
-  readonly row: number;
-  readonly first: number;
-  /** Neighbours that were there before the step: kernels read them before those ahead are done. */
-  readonly oldCount: number;
-  readonly newCount: number;
-  readonly listStart: number;
-}
-
-export const SHARE_INTS = 8;
 export const TILE_INTS = 4;
 export const TILE_ROWS = 128;
 
 /** Shorter runs would leave most of a tile empty. */
 const LEAST_RUN = 16;
-
-/** What a block of the kernel looks at in one turn: one trip to memory, which parts of fewer cells would take too. */
-const TURN_CELLS = 64;
-/** One block adds them up again, a few at a time. */
-export const MOST_PARTS = 64;
-
-const UNUSED = -1;
-const NO_LIST = -1;
 
 /** Depends on how many rows there are, never on what they see, where no tiles are used. */
 export function roomFor(segments: readonly StepSegment[], options: PlanOptions): AttentionRoom {
@@ -127,14 +110,16 @@ function addRows(
   window: number | undefined,
 ): void {
   const { position, firstCell, parents } = segment;
-  for (const [row, depth] of rowDepths(segment).entries()) {
+  const depths = rowDepths(segment);
+  for (let row = 0; row < depths.length; row++) {
+    const depth = depths[row]!;
     const oldest = oldestOf(position + depth, window);
     const oldCount = Math.max(0, position - oldest);
     const branch = parents && branchCells(segment, row, depth, oldest);
     const newCount = branch?.length ?? position + row + 1 - oldest - oldCount;
     const listStart = branch ? list.length : NO_LIST;
     rows.push({ row: firstRow + row, first: firstCell + oldest, oldCount, newCount, listStart });
-    list.push(...(branch ?? []));
+    if (branch) list.push(...branch);
   }
 }
 
@@ -148,49 +133,4 @@ function branchCells(segment: StepSegment, row: number, depth: number, oldest: n
     at = parents[at]!;
   }
   return cells;
-}
-
-/** All rows into parts of one length, the shortest that `shareCount` allows. */
-function cutRows(rows: readonly VisibleCells[], shareCount: number): Int32Array {
-  const shares = new Int32Array(shareCount * SHARE_INTS).fill(UNUSED);
-  const counts = rows.map(({ oldCount, newCount }) => oldCount + newCount);
-  const length = partLength(counts, shareCount);
-  let end = 0;
-  let slot = 0;
-  for (const [i, row] of rows.entries()) {
-    const partCount = partsOf(counts[i]!, length);
-    const firstPart = partCount === 1 ? 0 : slot;
-    for (let part = 0; part < partCount; part++) {
-      const cells = cellsBetween(row, part * length, Math.min(counts[i]!, (part + 1) * length));
-      shares.set([row.row, ...cells, firstPart + part, firstPart, partCount], end);
-      end += SHARE_INTS;
-    }
-    if (partCount > 1) slot += partCount;
-  }
-  return shares;
-}
-
-/** Of what the row sees, `[first, oldCount, newCount, listStart]` from one place to another. */
-function cellsBetween({ first, oldCount, listStart }: VisibleCells, from: number, to: number): number[] {
-  const [begun, ended] = [Math.min(from, oldCount), Math.min(to, oldCount)];
-  const listed = listStart === NO_LIST ? NO_LIST : listStart + from - begun;
-  return [first + from, ended - begun, to - ended - (from - begun), listed];
-}
-
-function partsOf(count: number, length: number): number {
-  return Math.max(1, Math.ceil(count / length));
-}
-
-/** In whole turns. Rows that see so many cells are at most `shareCount`. */
-function partLength(counts: readonly number[], shareCount: number): number {
-  const longest = counts.reduce((most, count) => Math.max(most, count), 0);
-  let least = Math.ceil(longest / MOST_PARTS / TURN_CELLS);
-  let most = Math.ceil(longest / TURN_CELLS);
-  while (least < most) {
-    const middle = Math.floor((least + most) / 2);
-    const shares = counts.reduce((sum, count) => sum + partsOf(count, middle * TURN_CELLS), 0);
-    if (shares <= shareCount) most = middle;
-    else least = middle + 1;
-  }
-  return least * TURN_CELLS;
 }
