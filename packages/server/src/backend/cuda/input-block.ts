@@ -27,7 +27,8 @@ export function layOutInputs(byteLengths: readonly number[]): InputLayout {
 export function packInputs(inputs: readonly InputData[], layout: InputLayout): Uint8Array {
   const { byteLengths, offsets, byteLength } = layout;
   const bytes = new Uint8Array(byteLength);
-  for (const [i, { buffer, byteOffset, byteLength: length }] of inputs.entries()) {
+  for (let i = 0; i < inputs.length; i++) {
+    const { buffer, byteOffset, byteLength: length } = inputs[i]!;
     assert(length <= byteLengths[i]!, 'an input fits its place');
     bytes.set(new Uint8Array(buffer, byteOffset, length), offsets[i]);
   }

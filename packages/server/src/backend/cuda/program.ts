@@ -38,6 +38,14 @@ export type LateArgument =
   | OptionalSlab
   | (() => Scalar);
 
+/** Where slabs and inputs lie, from the beginning of a run's memory and behind the slabs. */
+interface MemoryPlan {
+  /** In the order of their offsets in `plan`. */
+  readonly slabs: readonly Slab[];
+  readonly plan: SlabPlan;
+  readonly inputs: InputLayout;
+}
+
 /** What is given to the device, or what to bring to a meeting of all shards. */
 type Operation = (() => void) | { readonly bring: () => Meeting };
 
@@ -47,7 +55,7 @@ export class Program {
   readonly #operations: Operation[] = [];
   readonly #slabs = new Set<Slab>();
   readonly #inputs: Input[] = [];
-  #plan: { readonly slabs: readonly Slab[]; readonly plan: SlabPlan } | undefined;
+  #plan: MemoryPlan | undefined;
   /** Where the memory of the last run began. */
   #start: Pointer = NULL;
 
@@ -123,8 +131,7 @@ export class Program {
    * the program where memory is short.
    */
   prepare(arena: Arena, what: string): boolean {
-    const { slabs, plan } = (this.#plan ??= this.#makePlan());
-    const inputs = layOutInputs(this.#inputs.map(({ slab }) => slab.bytes));
+    const { slabs, plan, inputs } = (this.#plan ??= this.#makePlan());
     const start = arena.reserve(plan.byteLength + inputs.byteLength, what);
     const inputStart = start + BigInt(plan.byteLength);
     const stays = start === this.#start;
@@ -159,11 +166,11 @@ export class Program {
     requireSuccess(driver.copyToDevice(to, bytes, bytes.length, this.stream.handle), 'the inputs of a step');
   }
 
-  #makePlan(): { readonly slabs: readonly Slab[]; readonly plan: SlabPlan } {
+  #makePlan(): MemoryPlan {
     const isInput = new Set(this.#inputs.map(({ slab }) => slab));
     const slabs = [...this.#slabs].filter((slab) => slab.isNeeded && !isInput.has(slab));
     slabs.sort((a, b) => a.first - b.first);
-    return { slabs, plan: planSlabs(slabs) };
+    return { slabs, plan: planSlabs(slabs), inputs: layOutInputs(this.#inputs.map(({ slab }) => slab.bytes)) };
   }
 }
 

@@ -54,7 +54,8 @@ function findGroups(rows: RowSet['rows']): RowGroups {
     if (end - row >= FEWEST_TILED_ROWS && isTileable(adapters)) cutTiles(tiles, run);
     else equals.add(run);
   }
-  return { ...cutSmall(equals.groups), tiles };
+  const { mostRows, small } = cutSmall(equals.groups);
+  return { mostRows, small, tiles };
 }
 
 /** Neighbours that share a list. */
@@ -64,22 +65,31 @@ interface Run {
   readonly adapters: readonly WeightedSlot[];
 }
 
+interface EqualGroup {
+  readonly rows: number[];
+  readonly adapters: readonly WeightedSlot[];
+  /** Another one with the same first adapter. */
+  readonly next: EqualGroup | undefined;
+}
+
 /** Rows by their adapters, in the order of their first. */
 class EqualRows {
-  readonly groups: { readonly rows: number[]; readonly adapters: readonly WeightedSlot[] }[] = [];
-  readonly #byFirst = new Map<AdapterSlot, typeof this.groups>();
+  readonly groups: EqualGroup[] = [];
+  readonly #byFirst = new Map<AdapterSlot, EqualGroup>();
 
   add({ first, end, adapters }: Run): void {
-    const { slot } = adapters[0]!;
-    let known = this.#byFirst.get(slot);
-    if (known === undefined) this.#byFirst.set(slot, (known = []));
-    let group = known.find((one) => areSame(one.adapters, adapters));
-    if (group === undefined) {
-      group = { rows: [], adapters };
-      this.groups.push(group);
-      known.push(group);
-    }
+    const group = this.#groupOf(adapters);
     for (let row = first; row < end; row++) group.rows.push(row);
+  }
+
+  #groupOf(adapters: readonly WeightedSlot[]): EqualGroup {
+    const { slot } = adapters[0]!;
+    const known = this.#byFirst.get(slot);
+    for (let one = known; one !== undefined; one = one.next) if (areSame(one.adapters, adapters)) return one;
+    const group = { rows: [], adapters, next: known };
+    this.groups.push(group);
+    this.#byFirst.set(slot, group);
+    return group;
   }
 }
 
@@ -107,10 +117,11 @@ function isTileable(adapters: readonly WeightedSlot[]): boolean {
 }
 
 function areSame(some: readonly WeightedSlot[], others: readonly WeightedSlot[]): boolean {
-  return (
-    some.length === others.length &&
-    some.every(({ slot, weight }, i) => slot === others[i]!.slot && weight === others[i]!.weight)
-  );
+  if (some.length !== others.length) return false;
+  for (let i = 0; i < some.length; i++) {
+    if (some[i]!.slot !== others[i]!.slot || some[i]!.weight !== others[i]!.weight) return false;
+  }
+  return true;
 }
 
 /** Into groups of so many rows at most. */

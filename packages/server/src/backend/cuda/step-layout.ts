@@ -26,33 +26,43 @@ const MOST_FOLLOWED = 65;
 
 export function layOutStep(segments: readonly StepSegment[]): StepLayout {
   const rowCount = countRows(segments);
-  const rows: (readonly WeightedSlot[])[] = [];
-  const [tokens, positions, cells] = [new Int32Array(rowCount), new Int32Array(rowCount), new Int32Array(rowCount)];
-  const outputRows: number[] = [];
-  const firstOutputs: number[] = [];
+  const all: (readonly WeightedSlot[])[] = [];
+  const tokens = new Int32Array(rowCount);
+  const positions = new Int32Array(rowCount);
+  const cells = new Int32Array(rowCount);
   for (const segment of segments) {
-    const { position, firstCell, outputCount, adapters } = segment;
+    const { position, firstCell, adapters } = segment;
     const depths = rowDepths(segment);
-    firstOutputs.push(outputRows.length);
     for (let i = 0; i < depths.length; i++) {
-      const row = rows.length;
+      const row = all.push(adapters) - 1;
       tokens[row] = segment.tokens[i]!;
       positions[row] = position + depths[i]!;
       cells[row] = firstCell + position + i;
-      if (i >= depths.length - outputCount) outputRows.push(row);
-      rows.push(adapters);
     }
+  }
+  const { firstOutputs, outputRows } = findOutputs(segments, rowCount);
+  const rows = { rows: all };
+  const outputs = outputRows.length === rowCount ? rows : { rows: Array.from(outputRows, (row) => all[row]!) };
+  const mostListed = hasTrees(segments) ? rowCount * Math.min(rowCount, MOST_FOLLOWED) : 0;
+  return { segments, rows, tokens, positions, cells, outputs, outputRows, firstOutputs, mostListed };
+}
+
+/** `rowCount` is that of all segments. */
+function findOutputs(
+  segments: readonly StepSegment[],
+  rowCount: number,
+): Pick<StepLayout, 'firstOutputs' | 'outputRows'> {
+  const firstOutputs: number[] = [];
+  const outputRows: number[] = [];
+  let end = 0;
+  for (const { tokens, outputCount } of segments) {
+    firstOutputs.push(outputRows.length);
+    end += tokens.length;
+    for (let row = end - outputCount; row < end; row++) outputRows.push(row);
   }
   // A step in which no row wants logits (inner chunks of prompts) still ends in one: there are no empty products.
   if (outputRows.length === 0) outputRows.push(rowCount - 1);
-  const all = { rows };
-  return {
-    ...{ segments, rows: all, tokens, positions, cells },
-    outputs: outputRows.length === rowCount ? all : { rows: outputRows.map((output) => rows[output]!) },
-    outputRows: Int32Array.from(outputRows),
-    firstOutputs,
-    mostListed: hasTrees(segments) ? rowCount * Math.min(rowCount, MOST_FOLLOWED) : 0,
-  };
+  return { firstOutputs, outputRows: Int32Array.from(outputRows) };
 }
 
 export function countRows(segments: readonly StepSegment[]): number {
