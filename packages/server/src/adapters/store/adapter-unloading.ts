@@ -66,7 +66,7 @@ export class AdapterUnloading {
     pins.unpin(adapter);
     const disk = await this.#leaveDisk(records);
     catalog.unloaded(adapter, this.#neverDrained(adapter, records));
-    return { ...freed, disk };
+    return { disk, ...freed };
   }
 
   #checkNotKept(records: readonly AdapterRecord[]): void {
