@@ -5,32 +5,29 @@ import { alignedBytes } from './slab-plan.ts';
 
 export type InputData = Int32Array | Float32Array | Uint8Array;
 
-export interface InputLayout {
-  /** Of each input, at most. */
-  readonly byteLengths: readonly number[];
+export class InputBlock {
+  /** Of each input, in the block. */
   readonly offsets: readonly number[];
-  readonly byteLength: number;
-}
+  /** Filled anew for each run of the program. Where an input is shorter than its place, what was there before stays behind it. */
+  readonly bytes: Uint8Array;
+  readonly #byteLengths: readonly number[];
 
-/** One after the other. */
-export function layOutInputs(byteLengths: readonly number[]): InputLayout {
-  const offsets: number[] = [];
-  let end = 0;
-  for (const byteLength of byteLengths) {
-    offsets.push(end);
-    end += alignedBytes(byteLength);
+  /** Of each input, at most: one after the other. */
+  constructor(byteLengths: readonly number[]) {
+    const offsets: number[] = [];
+    let end = 0;
+    for (const byteLength of byteLengths) {
+      offsets.push(end);
+      end += alignedBytes(byteLength);
+    }
+    this.offsets = offsets;
+    this.bytes = new Uint8Array(end);
+    this.#byteLengths = byteLengths;
   }
-  return { byteLengths, offsets, byteLength: end };
-}
 
-/** In one block of host memory. */
-export function packInputs(inputs: readonly InputData[], layout: InputLayout): Uint8Array {
-  const { byteLengths, offsets, byteLength } = layout;
-  const bytes = new Uint8Array(byteLength);
-  for (let i = 0; i < inputs.length; i++) {
-    const { buffer, byteOffset, byteLength: length } = inputs[i]!;
-    assert(length <= byteLengths[i]!, 'an input fits its place');
-    bytes.set(new Uint8Array(buffer, byteOffset, length), offsets[i]);
+  /** As input number `index`. */
+  put(index: number, { buffer, byteOffset, byteLength }: InputData): void {
+    assert(byteLength <= this.#byteLengths[index]!, 'an input fits its place');
+    this.bytes.set(new Uint8Array(buffer, byteOffset, byteLength), this.offsets[index]);
   }
-  return bytes;
 }

@@ -10,7 +10,7 @@ import type { Arena } from './arena.ts';
 import type { CudaDevice } from './device.ts';
 import { requireSuccess } from './driver.ts';
 import { perElement } from './grids.ts';
-import { layOutInputs, packInputs, type InputData, type InputLayout } from './input-block.ts';
+import { InputBlock, type InputData } from './input-block.ts';
 import type { KernelName } from './kernels.ts';
 import type { Grid } from './launch-configuration.ts';
 import type { Scalar } from './launch-parameters.ts';
@@ -43,7 +43,7 @@ interface MemoryPlan {
   /** In the order of their offsets in `plan`. */
   readonly slabs: readonly Slab[];
   readonly plan: SlabPlan;
-  readonly inputs: InputLayout;
+  readonly inputs: InputBlock;
 }
 
 /** What is given to the device, or what to bring to a meeting of all shards. */
@@ -132,7 +132,7 @@ export class Program {
    */
   prepare(arena: Arena, what: string): boolean {
     const { slabs, plan, inputs } = (this.#plan ??= this.#makePlan());
-    const start = arena.reserve(plan.byteLength + inputs.byteLength, what);
+    const start = arena.reserve(plan.byteLength + inputs.bytes.length, what);
     const inputStart = start + BigInt(plan.byteLength);
     const stays = start === this.#start;
     if (!stays) {
@@ -158,10 +158,10 @@ export class Program {
     return operation;
   }
 
-  #upload(to: Pointer, layout: InputLayout): void {
-    if (layout.byteLength === 0) return;
-    const inputs = this.#inputs.map(({ read }) => read());
-    const bytes = packInputs(inputs, layout);
+  #upload(to: Pointer, block: InputBlock): void {
+    const { bytes } = block;
+    if (bytes.length === 0) return;
+    for (const [i, { read }] of this.#inputs.entries()) block.put(i, read());
     const { driver } = this.device;
     requireSuccess(driver.copyToDevice(to, bytes, bytes.length, this.stream.handle), 'the inputs of a step');
   }
@@ -170,7 +170,7 @@ export class Program {
     const isInput = new Set(this.#inputs.map(({ slab }) => slab));
     const slabs = [...this.#slabs].filter((slab) => slab.isNeeded && !isInput.has(slab));
     slabs.sort((a, b) => a.first - b.first);
-    return { slabs, plan: planSlabs(slabs), inputs: layOutInputs(this.#inputs.map(({ slab }) => slab.bytes)) };
+    return { slabs, plan: planSlabs(slabs), inputs: new InputBlock(this.#inputs.map(({ slab }) => slab.bytes)) };
   }
 }
 
