@@ -35,6 +35,16 @@ describe('groups of rows', () => {
     );
   });
 
+  it('are found once for the same rows, and alike for others that are like them', () => {
+    fc.assert(
+      fc.property(anyRows, ({ rows }) => {
+        const found = groupRows({ rows });
+        assert.equal(groupRows({ rows }), found);
+        assert.deepEqual(groupRows({ rows: [...rows] }), found);
+      }),
+    );
+  });
+
   it('are tiles where many rows of a sequence have one adapter with factors of one type', () => {
     const tiled = groupRows({ rows: times(100, half) });
     assert.deepEqual([tiled.tiles.map((tile) => tile.rows.length), tiled.small], [[64, 36], []]);

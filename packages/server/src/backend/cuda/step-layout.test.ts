@@ -24,6 +24,12 @@ describe('the layout of a step', () => {
     );
   });
 
+  it('has one set of rows where the logits of all are wanted', () => {
+    const [whole, part] = [layOutStep([tree, tree]), layOutStep([chain, tree])];
+    assert.equal(whole.outputs, whole.rows);
+    assert.notEqual(part.outputs, part.rows);
+  });
+
   it('ends in a row where none wants logits', () => {
     const { outputRows, outputs } = layOutStep([{ ...chain, outputCount: 0 }]);
     assert.deepEqual([[...outputRows], outputs.rows.length], [[2], 1]);

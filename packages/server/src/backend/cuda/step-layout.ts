@@ -44,6 +44,7 @@ export function layOutStep(segments: readonly StepSegment[]): StepLayout {
   const rows = { rows: all };
   const outputs = outputRows.length === rowCount ? rows : { rows: Array.from(outputRows, (row) => all[row]!) };
   const mostListed = hasTrees(segments) ? rowCount * Math.min(rowCount, MOST_FOLLOWED) : 0;
+  // Spread nothing here: V8 takes a microsecond or more for each property that follows.
   return { segments, rows, tokens, positions, cells, outputs, outputRows, firstOutputs, mostListed };
 }
 
