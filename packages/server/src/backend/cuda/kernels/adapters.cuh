@@ -1,4 +1,4 @@
-// What adapters do to rows, as adapter-table.ts and adapter-uses.ts lay it out, and what the kernels of their products share. All
+// What adapters do to rows, as adapter-table.ts and use-table.ts lay it out, and what the kernels of their products share. All
 // projections of one input go together: `shrink` multiplies by A, `expand` by B. What a row gets does not depend on the rows
 // beside it: sums are split by the shape of the model alone. No adapter changes while kernels run, so that they may read
 // tables and factors before they wait for what comes before.
