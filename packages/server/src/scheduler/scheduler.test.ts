@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { describe, it, type TestContext } from 'node:test';
+import { describe, it } from 'node:test';
 import fc from 'fast-check';
 import type { StepSegment } from '../backend/step.ts';
 import { LoraxError } from '../base/errors.ts';
@@ -15,12 +15,6 @@ import { textless } from '../testing/textless.ts';
 import { until } from '../testing/until.ts';
 import { Gate } from '../testing/watched-backend.ts';
 import type { Generation, GenerationRequest } from './request.ts';
-
-async function open(context: TestContext, options: RequestSettingOptions = {}): Promise<RequestSetting> {
-  const setting = await RequestSetting.open(options);
-  context.after(() => setting.dispose());
-  return setting;
-}
 
 /** A prompt of `length` tokens, all of them `letter`. */
 const prompt = (length: number, letter = 65): GenerationRequest['prompt'] => ({
@@ -50,7 +44,7 @@ function echo(setting: RequestSetting): void {
 
 describe('admission', () => {
   it('is in order of arrival, as many as run at the same time', async (t) => {
-    const setting = await open(t, { limits: { maxBatchSize: 2 } });
+    const setting = await RequestSetting.openFor(t, { limits: { maxBatchSize: 2 } });
     echo(setting);
     const letters = [65, 66, 67, 68];
     const gate = holdStep(setting, () => true);
@@ -70,7 +64,7 @@ describe('admission', () => {
   });
 
   it('waits for cells, and lets nobody pass who needs fewer', async (t) => {
-    const setting = await open(t, { cellCount: 40, limits: { maxTotalTokens: 40 } });
+    const setting = await RequestSetting.openFor(t, { cellCount: 40, limits: { maxTotalTokens: 40 } });
     echo(setting);
     const [large, larger, small] = await Promise.all(
       [
@@ -89,7 +83,7 @@ describe('admission', () => {
   });
 
   it('takes so many cells as the request may come to need, and gives all of them back', async (t) => {
-    const setting = await open(t, { cellCount: 40 });
+    const setting = await RequestSetting.openFor(t, { cellCount: 40 });
     const gate = holdStep(setting, () => true);
     const answer = setting.answer({ prompt: prompt(10), maxNewTokens: 7 });
     await gate.reached;
@@ -104,7 +98,7 @@ describe('admission', () => {
 
 describe('a step', () => {
   it('splits long prompts by the budget, oldest first, while others go on', async (t) => {
-    const setting = await open(t, { limits: { maxBatchPrefillTokens: 8 } });
+    const setting = await RequestSetting.openFor(t, { limits: { maxBatchPrefillTokens: 8 } });
     echo(setting);
     const gate = holdStep(setting, ([first]) => first?.position === 4);
     const early = setting.answer({ prompt: prompt(4, 65), maxNewTokens: 6 });
@@ -150,7 +144,7 @@ describe('a step', () => {
   });
 
   it('that fails fails those in it, and the loop goes on', async (t) => {
-    const setting = await open(t, { limits: { maxBatchSize: 2 } });
+    const setting = await RequestSetting.openFor(t, { limits: { maxBatchSize: 2 } });
     const broken = new Error('the device is on fire');
     const gate = new Gate();
     setting.backend.beforeStep = async () => {
@@ -177,7 +171,7 @@ describe('a step', () => {
   });
 
   it('that finds no memory fails the generation of those in it, with 424, and the loop goes on', async (t) => {
-    const setting = await open(t);
+    const setting = await RequestSetting.openFor(t);
     setting.backend.beforeStep = () => {
       setting.backend.beforeStep = () => undefined;
       throw new LoraxError('OUT_OF_MEMORY', { what: 'a step of 3 rows' });
@@ -190,7 +184,7 @@ describe('a step', () => {
   });
 
   it('with a row that fails fails that row alone', async (t) => {
-    const setting = await open(t);
+    const setting = await RequestSetting.openFor(t);
     const healthy = { prompt: prompt(3, 65), maxNewTokens: 4 };
     const expected = await setting.answer(healthy);
     setting.backend.nextToken = ({ tokens }) => (tokens[0] === 66 ? NaN : undefined);
@@ -204,7 +198,7 @@ describe('a step', () => {
   });
 
   it('with a row whose text fails fails that row alone', async (t) => {
-    const setting = await open(t, { wrapTokenizer: textless(90) });
+    const setting = await RequestSetting.openFor(t, { wrapTokenizer: textless(90) });
     setting.backend.nextToken = ({ tokens }) => (tokens[0] === 66 ? 90 : 67);
     const [first, spoilt, last] = await Promise.all(
       [65, 66, 68].map((letter) => setting.answer({ prompt: prompt(3, letter), maxNewTokens: 3 })),
@@ -235,7 +229,7 @@ describe('a caller who leaves', () => {
       // Nobody reads a queued request's events yet.
       if (how === 'stops reading' && where !== 'while it is generated') continue;
       it(`and ${how} ${where} costs no further step and frees its cells`, async (t) => {
-        const setting = await open(t, { ...(limits && { limits }) });
+        const setting = await RequestSetting.openFor(t, { ...(limits && { limits }) });
         echo(setting);
         const gate = holdStep(setting, at);
         const staying = setting.answer({ prompt: prompt(5, 65), maxNewTokens: 12 });
@@ -258,7 +252,7 @@ describe('a caller who leaves', () => {
   }
 
   it('before he is taken in is told his own reason', async (t) => {
-    const setting = await open(t);
+    const setting = await RequestSetting.openFor(t);
     const reason = new Error('changed my mind');
     for (const request of [{}, { prompt: prompt(3) }]) {
       const { error } = await setting.answer(request, AbortSignal.abort(reason));
@@ -268,7 +262,7 @@ describe('a caller who leaves', () => {
   });
 
   it('leaves no listener on his signal', async (t) => {
-    const setting = await open(t);
+    const setting = await RequestSetting.openFor(t);
     const { signal } = new AbortController();
     let listeners = 0;
     const add = signal.addEventListener.bind(signal);
@@ -289,7 +283,7 @@ describe('a caller who leaves', () => {
 
 describe('closing', () => {
   it('finishes what is in hand and refuses what comes later', async (t) => {
-    const setting = await open(t, { limits: { maxBatchSize: 1 } });
+    const setting = await RequestSetting.openFor(t, { limits: { maxBatchSize: 1 } });
     const gate = holdStep(setting, () => true);
     const inHand = [1, 2, 3].map(() => setting.answer({ maxNewTokens: 4 }));
     await gate.reached;
@@ -304,7 +298,7 @@ describe('closing', () => {
   });
 
   it('ends at once where nothing is in hand', async (t) => {
-    await (await open(t)).scheduler.close();
+    await (await RequestSetting.openFor(t)).scheduler.close();
   });
 });
 
@@ -337,7 +331,7 @@ describe('any schedule', () => {
 
   it('gives every request one end or one error, and everything back', async (t) => {
     const limits = { maxBatchSize: 3, maxBatchPrefillTokens: 16, maxConcurrentRequests: 64 };
-    const setting = await open(t, { limits, cellCount: 64, maxResident: 2 });
+    const setting = await RequestSetting.openFor(t, { limits, cellCount: 64, maxResident: 2 });
     const adapters = [1, 2, 3].map((seed) => setting.adapter({ rank: seed, targets: ['q_proj', 'down_proj'] }, seed));
     const expected = new Map<string, Promise<Answer>>();
 

@@ -6,6 +6,7 @@
 import assert from 'node:assert/strict';
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
+import type { TestContext } from 'node:test';
 import type { AdapterLoader } from '../adapters/adapter-loader.ts';
 import type { DraftHeads } from '../adapters/store/adapter-lease.ts';
 import { AdapterStore } from '../adapters/store/adapter-store.ts';
@@ -163,6 +164,13 @@ export class RequestSetting {
     return new RequestSetting(engine, watched!, { opened, tokenizer }, options);
   }
 
+  /** Until the test ends. */
+  static async openFor(test: TestContext, options?: RequestSettingOptions): Promise<RequestSetting> {
+    const setting = await RequestSetting.open(options);
+    test.after(() => setting.dispose());
+    return setting;
+  }
+
   generate(
     request: Partial<GenerationRequest>,
     signal: AbortSignal = new AbortController().signal,
@@ -182,6 +190,18 @@ export class RequestSetting {
   /** A reference to a random adapter that lies in the adapter root, not loaded yet. */
   adapter(...args: Parameters<Setting['writeAdapter']>): AdapterReference {
     return { id: this.engine.writeAdapter(...args).id, source: 'local' };
+  }
+
+  /** Where that adapter's files are. */
+  folderOf({ id }: AdapterReference): string {
+    return join(this.engine.root, 'adapters', id);
+  }
+
+  /** By one request each, one after the other. */
+  async use(...references: readonly AdapterReference[]): Promise<void> {
+    for (const reference of references) {
+      (await this.adapters.acquire(reference, new AbortController().signal)).release();
+    }
   }
 
   async dispose(): Promise<void> {

@@ -1,11 +1,10 @@
 /** What the operator and the callers see of adapters: states, names, pins, failures, and who may use them. */
 
 import assert from 'node:assert/strict';
-import { join } from 'node:path';
-import { describe, it, type TestContext } from 'node:test';
+import { describe, it } from 'node:test';
 import type { AdapterReference } from '../../base/adapter-reference.ts';
 import { LoraxError } from '../../base/errors.ts';
-import { RequestSetting, type RequestSettingOptions } from '../../testing/request-setting.ts';
+import { RequestSetting } from '../../testing/request-setting.ts';
 import { makeTinyAdapter, writeTinyAdapter, type TinyAdapterOptions } from '../../testing/tiny-adapter.ts';
 import { Gate } from '../../testing/watched-backend.ts';
 import type { Tokenizer } from '../../text/tokenizer.ts';
@@ -15,27 +14,13 @@ const OPTIONS: TinyAdapterOptions = { rank: 4, ranks: { v_proj: 2 }, targets: ['
 const never: AbortSignal = new AbortController().signal;
 const MANY_BYTES = 1 << 30;
 
-async function open(context: TestContext, options: RequestSettingOptions = {}): Promise<RequestSetting> {
-  const setting = await RequestSetting.open(options);
-  context.after(() => setting.dispose());
-  return setting;
-}
-
-function folderOf(setting: RequestSetting, { id }: AdapterReference): string {
-  return join(setting.engine.root, 'adapters', id);
-}
-
-async function use(setting: RequestSetting, ...references: readonly AdapterReference[]): Promise<void> {
-  for (const reference of references) (await setting.adapters.acquire(reference, never)).release();
-}
-
 function forbidden({ id }: AdapterReference): LoraxError {
   return new LoraxError('ADAPTER_FORBIDDEN', { adapterId: id });
 }
 
 describe('who may use an adapter', () => {
   it('is asked for every request, also while another caller uses it', async (t) => {
-    const setting = await open(t);
+    const setting = await RequestSetting.openFor(t);
     const reference = setting.adapter(OPTIONS);
     setting.beforeCheck = (asked) => {
       if (asked.apiToken !== 'good') throw forbidden(asked);
@@ -54,7 +39,7 @@ describe('who may use an adapter', () => {
   });
 
   it('that a fetch fails for one caller is not held against others', async (t) => {
-    const setting = await open(t);
+    const setting = await RequestSetting.openFor(t);
     const { id } = setting.adapter(OPTIONS);
     const reference: AdapterReference = { id: `copy-of/${id}`, source: 'hub' };
     setting.hub.beforeFetch = () => {
@@ -62,7 +47,7 @@ describe('who may use an adapter', () => {
     };
     await assert.rejects(setting.adapters.acquire(reference, never), { code: 'ADAPTER_FORBIDDEN' });
     setting.hub.beforeFetch = () => undefined;
-    await use(setting, reference);
+    await setting.use(reference);
   });
 });
 
@@ -72,20 +57,20 @@ function forbiddenToAll(reference: AdapterReference): never {
 
 describe('fetching', () => {
   it('is not repeated for a revision whose content is at hand', async (t) => {
-    const setting = await open(t, { hostCacheBytes: MANY_BYTES, maxResident: 1 });
+    const setting = await RequestSetting.openFor(t, { hostCacheBytes: MANY_BYTES, maxResident: 1 });
     const [a, b] = [setting.adapter(OPTIONS, 1), setting.adapter(OPTIONS, 2)];
     const reference: AdapterReference = { id: `copy-of/${a.id}`, source: 'hub' };
     setting.hub.revision = 'r1';
-    await use(setting, reference, reference, b, reference);
+    await setting.use(reference, reference, b, reference);
     assert.equal(setting.hub.fetchCount, 1);
     assert.equal(setting.backend.loadCount, 3);
     setting.hub.revision = 'r2';
-    await use(setting, reference);
+    await setting.use(reference);
     assert.deepEqual([setting.hub.fetchCount, setting.backend.loadCount], [2, 3]);
   });
 
   it('that fails for everybody is remembered for a second', async (t) => {
-    const setting = await open(t);
+    const setting = await RequestSetting.openFor(t);
     const { id } = setting.adapter(OPTIONS);
     const reference: AdapterReference = { id: `copy-of/${id}`, source: 'hub' };
     setting.hub.beforeFetch = () => {
@@ -95,19 +80,19 @@ describe('fetching', () => {
     assert.equal(setting.hub.fetchCount, 1);
     setting.hub.beforeFetch = () => undefined;
     setting.nowMs = 1000;
-    await use(setting, reference);
+    await setting.use(reference);
     assert.equal(setting.hub.fetchCount, 2);
   });
 
   it('of one adapter does not keep another from being used', async (t) => {
-    const setting = await open(t);
+    const setting = await RequestSetting.openFor(t);
     const [slow, quick] = [setting.adapter(OPTIONS, 1), setting.adapter(OPTIONS, 2)];
     const gate = new Gate();
     setting.hub.beforeFetch = () => gate.pass();
     const waiting = setting.adapters.acquire({ id: `copy-of/${slow.id}`, source: 'hub' }, never);
     await gate.reached;
     assert.equal(setting.adapters.find(`copy-of/${slow.id}`)?.state, 'downloading');
-    await use(setting, quick);
+    await setting.use(quick);
     gate.open();
     (await waiting).release();
   });
@@ -115,7 +100,7 @@ describe('fetching', () => {
 
 describe('the states of an adapter', () => {
   it('go from tier to tier, and tell what it is', async (t) => {
-    const setting = await open(t, { hostCacheBytes: MANY_BYTES, maxResident: 1 });
+    const setting = await RequestSetting.openFor(t, { hostCacheBytes: MANY_BYTES, maxResident: 1 });
     const [a, b] = [setting.adapter(OPTIONS, 1), setting.adapter(OPTIONS, 2)];
     assert.equal(setting.adapters.find(a.id), undefined);
     setting.nowMs = 1234;
@@ -135,7 +120,7 @@ describe('the states of an adapter', () => {
     assert.equal(resident.report?.modules.length, 4);
     assert.ok(resident.bytes.device > 0 && resident.bytes.host > 0);
     lease.release();
-    await use(setting, b);
+    await setting.use(b);
     const left = setting.adapters.find(a.id)!;
     assert.deepEqual([left.state, left.runningCount, left.bytes.device], ['on_host', 0, 0]);
     assert.deepEqual(
@@ -148,17 +133,17 @@ describe('the states of an adapter', () => {
   });
 
   it('without a host cache it is on disk when it leaves the device', async (t) => {
-    const setting = await open(t, { maxResident: 1 });
+    const setting = await RequestSetting.openFor(t, { maxResident: 1 });
     const [a, b] = [setting.adapter(OPTIONS, 1), setting.adapter(OPTIONS, 2)];
-    await use(setting, a, b);
+    await setting.use(a, b);
     assert.equal(setting.adapters.find(a.id)?.state, 'on_disk');
     assert.equal(setting.adapters.hostBytes, 0);
   });
 
   it('one id in two sources is two adapters, and one content under two ids is in memory once', async (t) => {
-    const setting = await open(t);
+    const setting = await RequestSetting.openFor(t);
     const local = setting.adapter(OPTIONS, 1);
-    await use(setting, local, { id: local.id, source: 'hub' });
+    await setting.use(local, { id: local.id, source: 'hub' });
     const statuses = setting.adapters.statuses();
     assert.deepEqual(
       statuses.map(({ id, source, state }) => [id, source, state]),
@@ -173,31 +158,31 @@ describe('the states of an adapter', () => {
   });
 
   it('old content is told for as long as it is in memory', async (t) => {
-    const setting = await open(t, { maxResident: 2 });
+    const setting = await RequestSetting.openFor(t, { maxResident: 2 });
     const reference = setting.adapter(OPTIONS, 1);
     const running = await setting.adapters.acquire(reference, never);
-    writeTinyAdapter(folderOf(setting, reference), makeTinyAdapter(setting.engine.tiny, OPTIONS, 2));
-    await use(setting, reference);
+    writeTinyAdapter(setting.folderOf(reference), makeTinyAdapter(setting.engine.tiny, OPTIONS, 2));
+    await setting.use(reference);
     const [old, current] = setting.adapters.statuses();
     assert.deepEqual([old?.generation, old?.runningCount], [running.generation, 1]);
     assert.equal(setting.adapters.find(reference.id)?.generation, current?.generation);
     running.release();
-    await use(setting, setting.adapter(OPTIONS, 3), setting.adapter(OPTIONS, 4));
+    await setting.use(setting.adapter(OPTIONS, 3), setting.adapter(OPTIONS, 4));
     assert.equal(setting.adapters.statuses().filter(({ id }) => id === reference.id).length, 1);
   });
 });
 
 describe('loading', () => {
   it('a pinned adapter stays whatever else is used, and its pin follows its content', async (t) => {
-    const setting = await open(t, { maxResident: 2 });
+    const setting = await RequestSetting.openFor(t, { maxResident: 2 });
     const reference = setting.adapter(OPTIONS, 1);
     const status = await setting.adapters.load({ reference, pin: true }, never);
     assert.deepEqual([status.state, status.isPinned, status.lastUsedAtMs], ['resident', true, undefined]);
     const others = Array.from({ length: 6 }, (_, i) => setting.adapter(OPTIONS, 10 + i));
-    await use(setting, ...others, ...others);
+    await setting.use(...others, ...others);
     assert.equal(setting.adapters.find(reference.id)?.state, 'resident');
-    writeTinyAdapter(folderOf(setting, reference), makeTinyAdapter(setting.engine.tiny, OPTIONS, 2));
-    await use(setting, reference, ...others);
+    writeTinyAdapter(setting.folderOf(reference), makeTinyAdapter(setting.engine.tiny, OPTIONS, 2));
+    await setting.use(reference, ...others);
     const changed = setting.adapters.find(reference.id)!;
     assert.deepEqual([changed.state, changed.isPinned], ['resident', true]);
     assert.notEqual(changed.generation, status.generation);
@@ -208,7 +193,7 @@ describe('loading', () => {
   });
 
   it('a name stands for its adapter, and belongs to one', async (t) => {
-    const setting = await open(t);
+    const setting = await RequestSetting.openFor(t);
     const [a, b] = [setting.adapter(OPTIONS, 1), setting.adapter(OPTIONS, 2)];
     const status = await setting.adapters.load(
       { reference: { ...a, apiToken: 'secret' }, name: 'support', pin: false },
@@ -244,9 +229,9 @@ describe("an adapter's own tokenizer", () => {
       const lease = await setting.adapters.acquire(own, never);
       assert.equal(lease.tokenizer, tokenizer);
       lease.release();
-      await use(setting, other);
+      await setting.use(other);
       assert.equal(endedCount, hostCacheBytes === 0 ? 1 : 0);
-      await use(setting, own);
+      await setting.use(own);
       await setting.adapters.unload(own.id, 'local', never);
       assert.equal(endedCount, hostCacheBytes === 0 ? 2 : 1);
       const bare = await setting.adapters.acquire(other, never);
@@ -263,9 +248,9 @@ describe('the budget of the device', () => {
     const { bytes } = await probe.adapters.load({ reference: probe.adapter(OPTIONS), pin: false }, never);
     await probe.dispose();
     // An estimate is a little more than what a load takes in the end.
-    const setting = await open(t, { deviceBudgetBytes: Math.floor(bytes.device * 2.5) + (64 << 10) });
+    const setting = await RequestSetting.openFor(t, { deviceBudgetBytes: Math.floor(bytes.device * 2.5) + (64 << 10) });
     const small = Array.from({ length: 12 }, (_, i) => setting.adapter(OPTIONS, i));
-    await use(setting, ...small);
+    await setting.use(...small);
     const heldBytes = setting.adapters.deviceBytes;
     assert.ok(setting.evictionCount > 0 && heldBytes <= bytes.device * 2.5 + (64 << 10));
     const evictionCount = setting.evictionCount;
@@ -275,7 +260,7 @@ describe('the budget of the device', () => {
   });
 
   it('evicted adapters come back from the host cache without their files', async (t) => {
-    const setting = await open(t, { maxResident: 1, hostCacheBytes: MANY_BYTES });
+    const setting = await RequestSetting.openFor(t, { maxResident: 1, hostCacheBytes: MANY_BYTES });
     const [a, b] = [setting.adapter(OPTIONS, 1), setting.adapter(OPTIONS, 2)];
     let readCount = 0;
     const { loader } = setting;
@@ -284,7 +269,7 @@ describe('the budget of the device', () => {
       readCount++;
       return read(...of);
     };
-    await use(setting, a, b, a, b);
+    await setting.use(a, b, a, b);
     assert.deepEqual([setting.backend.loadCount, readCount], [4, 2]);
   });
 });

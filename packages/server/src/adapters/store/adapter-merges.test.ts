@@ -1,20 +1,14 @@
 /** Merged adapters as requests meet them: what is resident for them, who may use them, and what they answer. */
 
 import assert from 'node:assert/strict';
-import { describe, it, type TestContext } from 'node:test';
+import { describe, it } from 'node:test';
 import type { AdapterReference, MergedReference, MergeStrategy } from '../../base/adapter-reference.ts';
 import { LoraxError } from '../../base/errors.ts';
-import { RequestSetting, type RequestSettingOptions } from '../../testing/request-setting.ts';
+import { RequestSetting } from '../../testing/request-setting.ts';
 import type { TinyAdapterOptions } from '../../testing/tiny-adapter.ts';
 
 const OPTIONS: TinyAdapterOptions = { rank: 4, targets: ['q_proj', 'v_proj'] };
 const never: AbortSignal = new AbortController().signal;
-
-async function open(context: TestContext, options: RequestSettingOptions = {}): Promise<RequestSetting> {
-  const setting = await RequestSetting.open(options);
-  context.after(() => setting.dispose());
-  return setting;
-}
 
 function merged(
   strategy: MergeStrategy,
@@ -29,7 +23,7 @@ function merged(
 
 describe('cat', () => {
   it('is every member on the row with its weight, and no copy of them', async (t) => {
-    const setting = await open(t);
+    const setting = await RequestSetting.openFor(t);
     const [a, b] = [setting.adapter(OPTIONS, 1), setting.adapter({ rank: 2, targets: ['o_proj'] }, 2)];
     const choice = merged('cat', [a, 0.5], [b, -2]);
     const lease = await setting.adapters.acquire(choice, never);
@@ -48,7 +42,7 @@ describe('cat', () => {
   });
 
   it('one content under two ids enters a row once, with both weights', async (t) => {
-    const setting = await open(t);
+    const setting = await RequestSetting.openFor(t);
     const a = setting.adapter(OPTIONS, 1);
     const lease = await setting.adapters.acquire(merged('cat', [a, 0.5], [{ id: a.id, source: 'hub' }, 0.25]), never);
     assert.deepEqual(
@@ -59,7 +53,7 @@ describe('cat', () => {
   });
 
   it('two that need each half of the places are both answered', async (t) => {
-    const setting = await open(t, { maxResident: 2 });
+    const setting = await RequestSetting.openFor(t, { maxResident: 2 });
     const [a, b, c, d] = [1, 2, 3, 4].map((seed) => setting.adapter(OPTIONS, seed));
     const answers = await Promise.all(
       [merged('cat', [a!, 1], [b!, 1]), merged('cat', [c!, 1], [d!, 1]), merged('cat', [a!, 1], [c!, 1])].map(
@@ -74,7 +68,7 @@ describe('cat', () => {
 
 describe('a merge of tensors', () => {
   it('is one adapter, cached by its content in whichever order its members stand', async (t) => {
-    const setting = await open(t, { hostCacheBytes: 1 << 30 });
+    const setting = await RequestSetting.openFor(t, { hostCacheBytes: 1 << 30 });
     const [a, b] = [setting.adapter(OPTIONS, 1), setting.adapter(OPTIONS, 2)];
     const first = await setting.adapters.acquire(merged('linear', [a, 0.5], [b, 2]), never);
     const again = await setting.adapters.acquire(merged('linear', [b, 2], [a, 0.5]), never);
@@ -90,7 +84,7 @@ describe('a merge of tensors', () => {
   });
 
   it('is the same again after it left memory, where it draws at random too', async (t) => {
-    const setting = await open(t, { maxResident: 1 });
+    const setting = await RequestSetting.openFor(t, { maxResident: 1 });
     const [a, b] = [setting.adapter(OPTIONS, 1), setting.adapter(OPTIONS, 2)];
     const adapter = merged('dare_ties', [a, 1], [b, 1]);
     const before = await setting.answer({ adapter, maxNewTokens: 12 });
@@ -102,7 +96,7 @@ describe('a merge of tensors', () => {
   });
 
   it('of adapters that do not fit is a 422 that says why, and costs nobody his place', async (t) => {
-    const setting = await open(t, { maxResident: 1 });
+    const setting = await RequestSetting.openFor(t, { maxResident: 1 });
     const [a, wider] = [setting.adapter(OPTIONS, 1), setting.adapter({ ...OPTIONS, rank: 8 }, 2)];
     (await setting.adapters.acquire(a, never)).release();
     for (let i = 0; i < 3; i++) {
@@ -115,7 +109,7 @@ describe('a merge of tensors', () => {
 });
 
 it('a merge is for those who may use every member', async (t) => {
-  const setting = await open(t);
+  const setting = await RequestSetting.openFor(t);
   const [a, b] = [setting.adapter(OPTIONS, 1), setting.adapter(OPTIONS, 2)];
   for (const strategy of ['cat', 'linear'] as const) {
     (await setting.adapters.acquire(merged(strategy, [a, 1], [b, 1]), never)).release();

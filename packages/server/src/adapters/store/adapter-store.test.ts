@@ -1,11 +1,11 @@
 import assert from 'node:assert/strict';
 import { cpSync } from 'node:fs';
 import { join } from 'node:path';
-import { describe, it, type TestContext } from 'node:test';
+import { describe, it } from 'node:test';
 import { setTimeout as pause } from 'node:timers/promises';
 import fc from 'fast-check';
 import { LoraxError } from '../../base/errors.ts';
-import { finishReason, readAnswer, RequestSetting, type RequestSettingOptions } from '../../testing/request-setting.ts';
+import { finishReason, readAnswer, RequestSetting } from '../../testing/request-setting.ts';
 import { makeTinyAdapter, writeTinyAdapter, type TinyAdapterOptions } from '../../testing/tiny-adapter.ts';
 import { until } from '../../testing/until.ts';
 import { Gate } from '../../testing/watched-backend.ts';
@@ -14,12 +14,6 @@ import type { AdapterLease } from './adapter-lease.ts';
 
 const OPTIONS: TinyAdapterOptions = { rank: 4, targets: ['q_proj', 'v_proj'] };
 const never: AbortSignal = new AbortController().signal;
-
-async function open(context: TestContext, options: RequestSettingOptions = {}): Promise<RequestSetting> {
-  const setting = await RequestSetting.open(options);
-  context.after(() => setting.dispose());
-  return setting;
-}
 
 function residentIds({ adapters }: RequestSetting): string[] {
   const resident = adapters.statuses().filter(({ state }) => state === 'resident');
@@ -41,7 +35,7 @@ async function isPending(promise: Promise<unknown>): Promise<boolean> {
 
 describe('one adapter', () => {
   it('is resident once, whoever asks at the same time and by whatever id', async (t) => {
-    const setting = await open(t);
+    const setting = await RequestSetting.openFor(t);
     const reference = setting.adapter(OPTIONS);
     const copy: AdapterReference = { id: `copy-of/${reference.id}`, source: 'hub' };
     cpSync(join(setting.engine.root, 'adapters', reference.id), join(setting.engine.root, 'adapters', 'twin'), {
@@ -61,14 +55,14 @@ describe('one adapter', () => {
   });
 
   it('stays when its leases end, and is not loaded again', async (t) => {
-    const setting = await open(t);
+    const setting = await RequestSetting.openFor(t);
     const reference = setting.adapter(OPTIONS);
     for (let i = 0; i < 3; i++) (await setting.adapters.acquire(reference, never)).release();
     assert.deepEqual([setting.backend.loadCount, setting.backend.unloadCount], [1, 0]);
   });
 
   it('may be released twice without harm to the others', async (t) => {
-    const setting = await open(t, { maxResident: 1 });
+    const setting = await RequestSetting.openFor(t, { maxResident: 1 });
     const reference = setting.adapter(OPTIONS);
     const [first, second] = [
       await setting.adapters.acquire(reference, never),
@@ -83,7 +77,7 @@ describe('one adapter', () => {
   });
 
   it('is another generation once its files change, while running requests keep theirs', async (t) => {
-    const setting = await open(t);
+    const setting = await RequestSetting.openFor(t);
     const reference = setting.adapter({ ...OPTIONS, deviation: 1 });
     const folder = join(setting.engine.root, 'adapters', reference.id);
     const before = await setting.answer({ adapter: reference, maxNewTokens: 10 });
@@ -103,7 +97,7 @@ describe('one adapter', () => {
   });
 
   it('whose files change while they are read is read again, and refused when they do not come to rest', async (t) => {
-    const setting = await open(t);
+    const setting = await RequestSetting.openFor(t);
     const reference = setting.adapter(OPTIONS);
     const folder = join(setting.engine.root, 'adapters', reference.id);
     const { loader } = setting;
@@ -133,7 +127,7 @@ describe('one adapter', () => {
   });
 
   it('is the same generation where its files were only touched', async (t) => {
-    const setting = await open(t);
+    const setting = await RequestSetting.openFor(t);
     const reference = setting.adapter(OPTIONS, 5);
     const first = await setting.adapters.acquire(reference, never);
     writeTinyAdapter(
@@ -147,7 +141,7 @@ describe('one adapter', () => {
   });
 
   it('that cannot be loaded is refused, is not read again for a while, and leaves nothing', async (t) => {
-    const setting = await open(t);
+    const setting = await RequestSetting.openFor(t);
     const reference = setting.adapter(OPTIONS);
     const folder = join(setting.engine.root, 'adapters', reference.id);
     const adapter = makeTinyAdapter(setting.engine.tiny, OPTIONS, 7);
@@ -177,7 +171,7 @@ describe('one adapter', () => {
   });
 
   it('that is not there is refused by its id', async (t) => {
-    const setting = await open(t);
+    const setting = await RequestSetting.openFor(t);
     const missing = setting.adapters.acquire({ id: 'nobody', source: 'local' }, never);
     await assert.rejects(missing, { code: 'ADAPTER_NOT_FOUND', params: { adapterId: 'nobody', source: 'local' } });
   });
@@ -185,7 +179,7 @@ describe('one adapter', () => {
 
 describe('when all places are taken', () => {
   it('the idle adapter that was used least recently makes room', async (t) => {
-    const setting = await open(t, { maxResident: 2 });
+    const setting = await RequestSetting.openFor(t, { maxResident: 2 });
     const [a, b, c] = [1, 2, 3].map((seed) => setting.adapter(OPTIONS, seed));
     const use = async (of: AdapterReference): Promise<void> => (await setting.adapters.acquire(of, never)).release();
     for (const of of [a!, b!, a!, c!]) await use(of);
@@ -194,7 +188,7 @@ describe('when all places are taken', () => {
   });
 
   it('leased adapters stay, and requests wait for the first release', async (t) => {
-    const setting = await open(t, { maxResident: 2 });
+    const setting = await RequestSetting.openFor(t, { maxResident: 2 });
     const [a, b, c] = [1, 2, 3].map((seed) => setting.adapter(OPTIONS, seed));
     const leases = [await setting.adapters.acquire(a!, never), await setting.adapters.acquire(b!, never)];
     const waiting = setting.adapters.acquire(c!, never);
@@ -206,7 +200,7 @@ describe('when all places are taken', () => {
   });
 
   it('all who wait for one adapter get it together', async (t) => {
-    const setting = await open(t, { maxResident: 1 });
+    const setting = await RequestSetting.openFor(t, { maxResident: 1 });
     const [a, b] = [1, 2].map((seed) => setting.adapter(OPTIONS, seed));
     const first = await setting.adapters.acquire(a!, never);
     const waiting = [1, 2, 3].map(() => setting.adapters.acquire(b!, never));
@@ -218,7 +212,7 @@ describe('when all places are taken', () => {
   });
 
   it('who waits may leave, before and while', async (t) => {
-    const setting = await open(t, { maxResident: 1 });
+    const setting = await RequestSetting.openFor(t, { maxResident: 1 });
     const [a, b, c] = [1, 2, 3].map((seed) => setting.adapter(OPTIONS, seed));
     const lease = await setting.adapters.acquire(a!, never);
     const leaving = new AbortController();
@@ -235,7 +229,7 @@ describe('when all places are taken', () => {
   });
 
   it('who leaves as his turn comes keeps nobody from the place', async (t) => {
-    const setting = await open(t, { maxResident: 1 });
+    const setting = await RequestSetting.openFor(t, { maxResident: 1 });
     const [a, b, c] = [1, 2, 3].map((seed) => setting.adapter(OPTIONS, seed));
     const lease = await setting.adapters.acquire(a!, never);
     const leaving = new AbortController();
@@ -249,7 +243,7 @@ describe('when all places are taken', () => {
   });
 
   it('who waits for a load may leave without ending it for the others', async (t) => {
-    const setting = await open(t);
+    const setting = await RequestSetting.openFor(t);
     const reference = setting.adapter(OPTIONS);
     const gate = new Gate();
     setting.backend.beforeLoad = () => gate.pass();
@@ -266,7 +260,7 @@ describe('when all places are taken', () => {
   });
 
   it('a failed load makes room for those who wait', async (t) => {
-    const setting = await open(t, { maxResident: 1 });
+    const setting = await RequestSetting.openFor(t, { maxResident: 1 });
     const [broken, sound] = [1, 2].map((seed) => setting.adapter(OPTIONS, seed));
     const gate = new Gate();
     setting.backend.beforeLoad = async () => {
@@ -284,7 +278,7 @@ describe('when all places are taken', () => {
   });
 
   it('requests with more adapters than places are all answered', async (t) => {
-    const setting = await open(t, { maxResident: 2, limits: { maxBatchSize: 4 } });
+    const setting = await RequestSetting.openFor(t, { maxResident: 2, limits: { maxBatchSize: 4 } });
     const adapters = [1, 2, 3, 4, 5].map((seed) => setting.adapter(OPTIONS, seed));
     const answers = await Promise.all(
       [...adapters, ...adapters].map((adapter, i) => setting.answer({ adapter, maxNewTokens: 1 + (i % 4) })),
@@ -294,7 +288,7 @@ describe('when all places are taken', () => {
 });
 
 it('any use of the store keeps its promises', async (t) => {
-  const setting = await open(t, { maxResident: 3 });
+  const setting = await RequestSetting.openFor(t, { maxResident: 3 });
   const references = [1, 2, 3, 4, 5].map((seed) => setting.adapter({ rank: seed, targets: ['q_proj'] }, seed));
   const action = fc.oneof(
     fc.record({ acquire: fc.nat(4) }),

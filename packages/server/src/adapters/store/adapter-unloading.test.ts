@@ -2,12 +2,11 @@
 
 import assert from 'node:assert/strict';
 import { rmSync } from 'node:fs';
-import { join } from 'node:path';
-import { describe, it, type TestContext } from 'node:test';
+import { describe, it } from 'node:test';
 import fc from 'fast-check';
 import type { AdapterReference } from '../../base/adapter-reference.ts';
 import { LoraxError } from '../../base/errors.ts';
-import { RequestSetting, type RequestSettingOptions } from '../../testing/request-setting.ts';
+import { RequestSetting } from '../../testing/request-setting.ts';
 import type { TinyAdapterOptions } from '../../testing/tiny-adapter.ts';
 import { until } from '../../testing/until.ts';
 import { Gate } from '../../testing/watched-backend.ts';
@@ -28,23 +27,9 @@ const OPTIONS: TinyAdapterOptions = { rank: 4, ranks: { v_proj: 2 }, targets: ['
 const never: AbortSignal = new AbortController().signal;
 const MANY_BYTES = 1 << 30;
 
-async function open(context: TestContext, options: RequestSettingOptions = {}): Promise<RequestSetting> {
-  const setting = await RequestSetting.open(options);
-  context.after(() => setting.dispose());
-  return setting;
-}
-
-function folderOf(setting: RequestSetting, { id }: AdapterReference): string {
-  return join(setting.engine.root, 'adapters', id);
-}
-
-async function use(setting: RequestSetting, ...references: readonly AdapterReference[]): Promise<void> {
-  for (const reference of references) (await setting.adapters.acquire(reference, never)).release();
-}
-
 describe('unloading', () => {
   it('unloading frees the bytes, forgets the names, and the next request loads anew', async (t) => {
-    const setting = await open(t, { hostCacheBytes: MANY_BYTES });
+    const setting = await RequestSetting.openFor(t, { hostCacheBytes: MANY_BYTES });
     const reference = setting.adapter(OPTIONS, 1);
     const { bytes } = await setting.adapters.load({ reference, name: 'one', pin: true }, never);
     await setting.adapters.load({ reference, name: 'two', pin: true }, never);
@@ -56,13 +41,13 @@ describe('unloading', () => {
     assert.deepEqual(setting.adapters.statuses(), []);
     assert.equal(setting.adapters.resolveName('one'), undefined);
     await assert.rejects(setting.adapters.unload('one', undefined, never), { code: 'ADAPTER_NOT_FOUND' });
-    await use(setting, reference);
+    await setting.use(reference);
     assert.equal(setting.backend.loadCount, 2);
     assert.equal(setting.adapters.find(reference.id)?.isPinned, false);
   });
 
   it('unloading lets running requests end, and new ones wait for the next load', async (t) => {
-    const setting = await open(t, { hostCacheBytes: MANY_BYTES });
+    const setting = await RequestSetting.openFor(t, { hostCacheBytes: MANY_BYTES });
     const reference = setting.adapter(OPTIONS, 1);
     const running = await setting.adapters.acquire(reference, never);
     const unloading = setting.adapters.unload(reference.id, 'local', never);
@@ -80,7 +65,7 @@ describe('unloading', () => {
   });
 
   it('what is loaded anew for a request that leaves can be unloaded again', async (t) => {
-    const setting = await open(t, { hostCacheBytes: 1 << 20 });
+    const setting = await RequestSetting.openFor(t, { hostCacheBytes: 1 << 20 });
     const { adapters, backend } = setting;
     const reference = setting.adapter(OPTIONS);
     const lease = await adapters.acquire(reference, never);
@@ -105,21 +90,21 @@ describe('unloading', () => {
   });
 
   it('what is pinned under another id keeps its memory', async (t) => {
-    const setting = await open(t);
+    const setting = await RequestSetting.openFor(t);
     const local = setting.adapter(OPTIONS, 1);
     const copy: AdapterReference = { id: `copy-of/${local.id}`, source: 'hub' };
     await setting.adapters.load({ reference: copy, pin: true }, never);
-    await use(setting, local);
+    await setting.use(local);
     assert.deepEqual((await setting.adapters.unload(local.id, 'local', never)).freed.device, 0);
     assert.equal(setting.adapters.find(copy.id)?.state, 'resident');
     assert.equal(setting.adapters.find(local.id), undefined);
   });
 
   it('an adapter that is gone answers with its source, and can still be unloaded', async (t) => {
-    const setting = await open(t);
+    const setting = await RequestSetting.openFor(t);
     const reference = setting.adapter(OPTIONS, 1);
-    await use(setting, reference);
-    rmSync(folderOf(setting, reference), { recursive: true });
+    await setting.use(reference);
+    rmSync(setting.folderOf(reference), { recursive: true });
     await assert.rejects(setting.adapters.acquire(reference, never), { code: 'ADAPTER_NOT_FOUND' });
     assert.ok((await setting.adapters.unload(reference.id, undefined, never)).freed.device > 0);
   });
@@ -127,7 +112,7 @@ describe('unloading', () => {
 
 describe('what the server itself needs', () => {
   it('is pinned, and unloaded only once it is let go', async (t) => {
-    const setting = await open(t);
+    const setting = await RequestSetting.openFor(t);
     const reference = setting.adapter(OPTIONS);
     const lease = await setting.adapters.keep(reference, never);
     assert.equal(setting.adapters.find(reference.id)?.isPinned, true);
