@@ -14,7 +14,7 @@ extern "C" __global__ void move_cells(unsigned char* store, Offset layerBytes, i
   }
 }
 
-// What one block looks at, as attention-plan.ts lays it out: `oldCount` neighbouring cells that were there before the step, and
+// What one block looks at, as attention-shares.ts lays it out: `oldCount` neighbouring cells that were there before the step, and
 // `newCount` that the step writes, which a list names; without a list (-1) they follow the old ones. Rows that see much are cut
 // into `partCount` parts, which meet in the memory of partial results from `firstPart` on.
 struct alignas(16) Share {
