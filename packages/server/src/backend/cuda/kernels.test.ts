@@ -1,15 +1,17 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { KERNEL_FILES, readKernelSource } from './kernels.ts';
+import type { KernelSource } from './nvrtc.ts';
 
 const KERNEL = /extern "C" __global__ void (?:__\w+__\([^)]*\) )*(\w+)\(([^)]*)\) \{([^]*?)\n\}/g;
 
-const FUNCTION = /(\w+)\([^)]*\) \{([^]*?)\n\}/g;
+/** No method: many have the same names. */
+const FUNCTION = /^__device__ [^(\n]*?(\w+)\([^{;]*?\) \{(.*\}$|[^]*?^\})/gm;
 
 /** Kernels may begin before the one ahead has ended. */
 const WAITS = ['beginKernel', 'waitForPrevious'];
 
-/** Whether it waits for the kernel ahead, itself or through the functions of its file that it calls. */
+/** Whether it waits for the kernel ahead, itself or through functions that it calls. */
 function waits(body: string, functions: ReadonlyMap<string, string>): boolean {
   const called = [...body.matchAll(/\b(\w+)(?:<[^;]*>)?\(/g)].map(([, name]) => name!);
   return called.some((name) => {
@@ -30,6 +32,13 @@ function includesOf(text: string, headers: Readonly<Record<string, string>>): st
     assert.ok(header !== undefined, `${name} is among the headers`);
     return [name!, ...includesOf(header, headers)];
   });
+}
+
+/** Bodies by name: the file's own and its headers'. */
+function functionsOf({ text, headers }: KernelSource): Map<string, string> {
+  const texts = [text, ...includesOf(text, headers).map((name) => headers[name]!)];
+  const functions = texts.flatMap((from) => [...from.matchAll(FUNCTION)]);
+  return new Map(functions.map(([, name, body]) => [name!, body!] as const));
 }
 
 /** A letter for a parameter as C declares it. */
@@ -55,10 +64,8 @@ describe('the table of kernels', () => {
     });
 
     it(`names kernels of ${file} that all wait for the one before`, () => {
-      const functions = [...readKernelSource(file).text.matchAll(FUNCTION)].map(
-        ([, name, body]) => [name!, body!] as const,
-      );
-      for (const [, name, , body] of kernelsOf(file)) assert.ok(waits(body!, new Map(functions)), name);
+      const functions = functionsOf(readKernelSource(file));
+      for (const [, name, , body] of kernelsOf(file)) assert.ok(waits(body!, functions), name);
     });
   }
 });

@@ -18,7 +18,7 @@ const FOLDER = new URL('../../../src/backend/cuda/kernels/', import.meta.url);
 
 const HEADERS = [
   ...['elements.cuh', 'adapters.cuh', 'adapter-rows.cuh', 'copy-engine.cuh', 'warpgroup.cuh'],
-  ...['stream.cuh', 'attention-loads.cuh', 'attention-sums.cuh'],
+  ...['stream.cuh', 'streamed-stages.cuh', 'streamed-product.cuh', 'attention-loads.cuh', 'attention-sums.cuh'],
 ];
 
 export const KERNEL_FILES = {
@@ -39,6 +39,8 @@ export const KERNEL_FILES = {
     stream_8: 'mmippiiiiiipifpp',
     stream_32: 'mmippiiiiiipifpp',
     stream_64: 'mmippiiiiiipifpp',
+  },
+  'streamed-pairs.cu': {
     stream_in_pairs_8: 'mmippiiiiipifppppp',
     stream_in_pairs_32: 'mmippiiiiipifppppp',
     stream_in_pairs_64: 'mmippiiiiipifppppp',
@@ -90,7 +92,7 @@ export const KERNEL_FILES = {
 } as const satisfies Readonly<Record<string, Readonly<Record<string, Signature>>>>;
 
 /** Of instructions that no other architecture has. */
-const HOPPER_FILES: readonly string[] = ['streamed-products.cu'] satisfies KernelFile[];
+const HOPPER_FILES: readonly string[] = ['streamed-products.cu', 'streamed-pairs.cu'] satisfies KernelFile[];
 
 type KernelFile = keyof typeof KERNEL_FILES;
 export type KernelName = { [File in KernelFile]: keyof (typeof KERNEL_FILES)[File] }[KernelFile];

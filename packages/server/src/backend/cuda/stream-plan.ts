@@ -3,7 +3,7 @@
 import type { KernelName } from './kernels.ts';
 import type { Grid } from './launch-configuration.ts';
 
-/** As streamed-products.cu declares them. */
+/** As stream.cuh declares them. */
 export const CHUNK_INPUTS = 64;
 export const OCTET = 8;
 const UNIT_ROWS = 16;
