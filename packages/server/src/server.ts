@@ -26,7 +26,7 @@ import { estimateModelMemory } from './serving/memory-estimate.ts';
 import { describeBackend, type BackendReport } from './serving/describe-backend.ts';
 import { metricsObserver, tellDevice, tellMerge, watchEngine } from './serving/metrics-observer.ts';
 import type { Hub, ResolvedModel } from './sources/hub.ts';
-import { mapLimited } from './sources/limited.ts';
+import { mapLimited } from './base/limited.ts';
 import { resolveModel } from './sources/model.ts';
 import type { Sources } from './sources/source.ts';
 import { createMetrics } from './telemetry/metrics.ts';

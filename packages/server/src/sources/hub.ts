@@ -9,7 +9,7 @@ import { checkAdapterId, checkToken, isToken } from './adapter-id.ts';
 import type { DiskCache } from './disk-cache.ts';
 import { HUB, HubHttp, type HubRevision, type RemoteFile } from './hub-http.ts';
 import { type HubId, isCommit, parseHubId } from './hub-id.ts';
-import { mapLimited } from './limited.ts';
+import { mapLimited } from '../base/limited.ts';
 import { adapterFault, adapterFiles, modelFault, modelFiles } from './repo-files.ts';
 import { DEFAULT_RETRIES, type RetryPolicy } from './retry.ts';
 import { type SnapshotFile, SnapshotStore } from './snapshot-store.ts';

@@ -10,7 +10,7 @@ import { downloadBlob } from './blob-download.ts';
 import type { DiskCache, SnapshotHold } from './disk-cache.ts';
 import type { LedgerFile } from './disk-ledger.ts';
 import { HubCache } from './hub-cache.ts';
-import { mapLimited } from './limited.ts';
+import { mapLimited } from '../base/limited.ts';
 import type { Digest } from './partial-file.ts';
 import type { RetryPolicy } from './retry.ts';
 import { SharedJobs } from './shared-jobs.ts';

@@ -5,7 +5,7 @@
 
 import type { AdapterChoice, AdapterReference, MergedReference } from '../../base/adapter-reference.ts';
 import { present } from '../../base/assert.ts';
-import { mapLimited } from '../../sources/limited.ts';
+import { mapLimited } from '../../base/limited.ts';
 import type { AdapterCatalog, AdapterRecord } from './adapter-catalog.ts';
 import { untilAtRest } from './adapter-generations.ts';
 import { makeLease, type AdapterLease } from './adapter-lease.ts';

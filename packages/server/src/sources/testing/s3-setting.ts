@@ -1,6 +1,6 @@
 /** What the tests of S3 share, whatever server stands behind: a source behind a proxy that can fail, with an empty cache. */
 
-import { mapLimited } from '../limited.ts';
+import { mapLimited } from '../../base/limited.ts';
 import { type S3Options, type S3Source, openS3 } from '../s3.ts';
 import type { S3Key } from '../s3-reader.ts';
 import type { Source } from '../source.ts';
