@@ -63,7 +63,7 @@ async function measureSteps(
   reporter: Reporter,
   findings: Findings,
 ): Promise<number> {
-  const backend = openCard(card, precision, reporter);
+  const backend = await openCard(card, precision, reporter);
   try {
     const views = new RandomViews(shape);
     const model = await loadModel(backend, views, { shape, precision, cellCount: cellCount(SIZES) }, reporter);
@@ -81,11 +81,16 @@ async function measureSteps(
 }
 
 /** Kernels are compiled anew. */
-function openCard(card: ChosenDevice, precision: CudaBenchOptions['precision'], reporter: Reporter): Backend {
+async function openCard(
+  card: ChosenDevice,
+  precision: CudaBenchOptions['precision'],
+  reporter: Reporter,
+): Promise<Backend> {
   const kernelCacheFolder = mkdtempSync(join(tmpdir(), 'lorax-bench-kernels-'));
   try {
+    const { signal } = new AbortController();
     const begun = performance.now();
-    const backend = openBackend(card, { threads: 1, precision, ggmlPath: undefined, kernelCacheFolder });
+    const backend = await openBackend(card, { threads: 1, precision, ggmlPath: undefined, kernelCacheFolder, signal });
     const kernelsMs = performance.now() - begun;
     const machine = describeMachine(backend.description);
     reporter.say(`${machineText(machine)}, precision ${precision}; kernels compiled in ${kernelsMs.toFixed(0)} ms`);

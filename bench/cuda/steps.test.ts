@@ -24,8 +24,9 @@ const CEILINGS = { bytesPerSecond: 1e9, flopsPerSecond: 1e9 };
 const CPU = { device: 'cpu', precision: 'medium' } as const;
 
 async function withModel<T>(work: (model: ResidentModel) => Promise<T>): Promise<T> {
-  const options = { threads: 1, precision: CPU.precision, ggmlPath: undefined, kernelCacheFolder: '' };
-  const backend = openBackend(findDevice('cpu'), options);
+  const { signal } = new AbortController();
+  const options = { threads: 1, precision: CPU.precision, ggmlPath: undefined, kernelCacheFolder: '', signal };
+  const backend = await openBackend(findDevice('cpu'), options);
   try {
     const size = { shape: SHAPE, cellCount: cellCount(SMALL), precision: CPU.precision };
     const model = await ResidentModel.load(backend, new RandomViews(SHAPE), size);

@@ -66,8 +66,9 @@ export class EngineSession {
       draftPrecision: 'high',
       ggmlPath: undefined,
       kernelCacheFolder: KERNEL_CACHE,
+      signal: new AbortController().signal,
     } as const;
-    const backend = openBackend(device, settings);
+    const backend = await openBackend(device, settings);
     try {
       const { dtype } = precision;
       const model = await BaseModel.load(backend, { modelId, folder, dtype, onProgress: () => undefined });

@@ -15,20 +15,36 @@ export type Pointer = bigint;
 
 export const NULL: Pointer = 0n;
 
+type LibraryFunction = ReturnType<ReturnType<typeof koffi.load>['func']>;
+
 export interface SharedLibrary {
   /** Declares one function by its C prototype. */
   func<T>(prototype: string): T;
+  /** One whose calls run on threads of libuv's pool and are promises. What they point to must live until they settle. */
+  asyncFunc<T>(prototype: string): T;
 }
 
 /** `global` makes the library's symbols visible to libraries loaded later, as ggml's parts need it. */
 export function openLibrary(path: string, options: { readonly global: boolean }): SharedLibrary {
   const library = koffi.load(path, { global: options.global });
-  return { func: <T>(prototype: string) => library.func(prototype) as unknown as T };
+  return {
+    func: <T>(prototype: string) => library.func(prototype) as unknown as T,
+    asyncFunc: <T>(prototype: string) => callAside(library.func(prototype)) as unknown as T,
+  };
+}
+
+function callAside(declared: LibraryFunction): (...args: unknown[]) => Promise<unknown> {
+  return (...args) =>
+    new Promise((resolve, reject) => {
+      const settle = (error: Error | null, result: unknown): void => (error === null ? resolve(result) : reject(error));
+      declared.async(...args, settle);
+    });
 }
 
 const cLibrary = koffi.load(process.platform === 'win32' ? 'msvcrt.dll' : null);
 
 const memcpy = cLibrary.func('void *memcpy(void *to, const void *from, size_t byteLength)');
+const memcpyAside = callAside(memcpy);
 
 /** Sets a variable of the environment that C libraries read, unless it is set. Not on Windows. */
 export function suggestVariable(name: string, value: string): void {
@@ -42,10 +58,8 @@ export function copyBytes(to: Pointer, from: Pointer, byteLength: number): void 
 }
 
 /** The same on a thread of libuv's pool, where pages may come from disk. Both places must live until it settles. */
-export function copyBytesAside(to: Pointer, from: Pointer, byteLength: number): Promise<void> {
-  return new Promise((resolve, reject) => {
-    memcpy.async(to, from, byteLength, (error: Error | null) => (error === null ? resolve() : reject(error)));
-  });
+export async function copyBytesAside(to: Pointer, from: Pointer, byteLength: number): Promise<void> {
+  await memcpyAside(to, from, byteLength);
 }
 
 /** Zero-copy view of native memory; valid only while its owner keeps that memory. */

@@ -3,6 +3,7 @@
 import type { Backend } from '../backend/backend.ts';
 import { CudaBackend } from '../backend/cuda/cuda-backend.ts';
 import { chooseDevices, listDevices, type DeviceProperties } from '../backend/cuda/device.ts';
+import type { Compilation } from '../backend/cuda/kernel-modules.ts';
 import { loadCudaLibraries } from '../backend/cuda/libraries.ts';
 import { GgmlBackend } from '../backend/ggml/ggml-backend.ts';
 import type { MatmulPrecision } from '../backend/precision.ts';
@@ -24,6 +25,10 @@ export interface BackendOptions {
   readonly ggmlPath: string | undefined;
   /** Where compiled kernels are kept. */
   readonly kernelCacheFolder: string;
+  /** Ends compiling them. */
+  readonly signal: AbortSignal;
+  /** Where a card's kernels are: at its first start. */
+  readonly onCompiling?: Compilation['onCompiling'];
 }
 
 /** Throws ENGINE_LIBRARY where cards are asked for, by name or by number, and cannot be used. */
@@ -49,14 +54,11 @@ export function findShards(shardCount: number): ChosenDevice {
   }
 }
 
-export function openBackend({ cards }: ChosenDevice, options: BackendOptions): Backend {
-  const { threads, precision, draftPrecision = 'medium', ggmlPath, kernelCacheFolder } = options;
-  return cards.length === 0
-    ? new GgmlBackend({ path: ggmlPath, threads, precision, draftPrecision })
-    : new CudaBackend({
-        libraries: loadCudaLibraries(),
-        ...{ devices: cards, precision, cacheFolder: kernelCacheFolder },
-      });
+export async function openBackend({ cards }: ChosenDevice, options: BackendOptions): Promise<Backend> {
+  const { threads, precision, draftPrecision = 'medium', ggmlPath, kernelCacheFolder, signal, onCompiling } = options;
+  if (cards.length === 0) return new GgmlBackend({ path: ggmlPath, threads, precision, draftPrecision });
+  const compilation = { cacheFolder: kernelCacheFolder, signal, onCompiling };
+  return CudaBackend.open({ libraries: loadCudaLibraries(), devices: cards, precision, ...compilation });
 }
 
 /** Throws OPTION_INVALID where more than one is asked for. */

@@ -1,7 +1,7 @@
 /** What would compute and how, found out without a model: for `lorax doctor`. */
 
+import { architectureName } from '../backend/cuda/architecture.ts';
 import type { DeviceProperties } from '../backend/cuda/device.ts';
-import { architectureName } from '../backend/cuda/kernels.ts';
 import { driverVersion } from '../backend/cuda/driver.ts';
 import { loadCudaLibraries } from '../backend/cuda/libraries.ts';
 import { loadGgml } from '../backend/ggml/library.ts';

@@ -28,7 +28,7 @@ import type { Progress } from '../telemetry/progress.ts';
 import { openTokenizer } from '../text/hf-tokenizer.ts';
 import type { Tokenizer } from '../text/tokenizer.ts';
 import { defaultAdapter, openAdapterStore, readMerge, type AdapterParts } from './adapters.ts';
-import { findDevice, openBackend } from './backend.ts';
+import { findDevice, openBackend, type ChosenDevice } from './backend.ts';
 import { requireEvenHeads } from './even-heads.ts';
 import { chooseThreads } from './threads.ts';
 import { openModelTensors } from '../weights/tensor-folder.ts';
@@ -68,11 +68,10 @@ export interface Engine {
 
 export async function openEngine(parts: EngineParts): Promise<Engine> {
   const { options, folder } = parts;
-  const { ggmlPath, matmulPrecision: precision, kernelCacheFolder } = options;
   const { value: threads } = chooseThreads(options.threads, options.cores, modelBytes(folder));
   const device = findDevice(options.device, options.numShard);
   await requireEvenHeads(parts.modelId, folder, options.numShard);
-  const backend = openBackend(device, { threads, precision, ggmlPath, kernelCacheFolder });
+  const backend = await openDevice(device, threads, parts);
   let merge: BaseMerge | undefined;
   let model: BaseModel | undefined;
   try {
@@ -86,6 +85,20 @@ export async function openEngine(parts: EngineParts): Promise<Engine> {
     model?.dispose();
     throw error;
   }
+}
+
+/** A card's first start takes longer than all others, and says why. */
+function openDevice(
+  device: ChosenDevice,
+  threads: number,
+  { options, progress, signal }: EngineParts,
+): Promise<Backend> {
+  const { ggmlPath, matmulPrecision: precision, kernelCacheFolder } = options;
+  return openBackend(device, {
+    ...{ threads, precision, ggmlPath, kernelCacheFolder, signal },
+    onCompiling: (architecture, fileCount) =>
+      progress.start(`compiling kernels for ${architecture}`, fileCount, (count) => `${count} files`),
+  });
 }
 
 async function assemble(

@@ -42,7 +42,7 @@ export interface SettingOptions {
   /** An adapter that is part of the base. */
   readonly merged?: BaseModelOptions['merged'];
   /** Instead of the backend of the device in use. */
-  readonly open?: () => Backend;
+  readonly open?: () => Promise<Backend>;
   /** Stands between the engine and the device. */
   readonly wrap?: (backend: Backend) => Backend;
 }
@@ -87,11 +87,12 @@ export class Setting {
     const root = mkdtempSync(join(tmpdir(), 'lorax-engine-'));
     const folder = join(root, 'model');
     writeTinyModel(folder, tiny, stored);
-    const backendOptions = { threads: 1, precision, ggmlPath: undefined, kernelCacheFolder: KERNEL_CACHE };
+    const { signal } = new AbortController();
+    const backendOptions = { threads: 1, precision, ggmlPath: undefined, kernelCacheFolder: KERNEL_CACHE, signal };
     let backend: Backend | undefined;
     let model: BaseModel | undefined;
     try {
-      const bare = options.open ? options.open() : openBackend(deviceFor(tiny), backendOptions);
+      const bare = await (options.open ? options.open() : openBackend(deviceFor(tiny), backendOptions));
       backend = wrap ? wrap(bare) : bare;
       model = await BaseModel.load(backend, {
         ...{ modelId: 'tiny', folder, dtype, merged },

@@ -16,7 +16,7 @@ import {
   type OutputGrid,
 } from './adapter-grids.ts';
 import { ELEMENT_TYPE } from './element-types.ts';
-import type { KernelName } from './kernels.ts';
+import type { KernelName } from './kernel-files.ts';
 import type { LateArgument, Program } from './program.ts';
 import { isTiles, type UseSet } from './row-adapters.ts';
 import { TILE_ROWS } from './row-groups.ts';

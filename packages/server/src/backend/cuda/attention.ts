@@ -7,7 +7,7 @@ import { assert } from '../../base/assert.ts';
 import type { AttentionShape } from '../backend.ts';
 import type { KvTypes } from '../kv.ts';
 import { TILE_ROWS } from './attention-plan.ts';
-import type { KernelName } from './kernels.ts';
+import type { KernelName } from './kernel-files.ts';
 import type { CudaKvStore } from './kv-store.ts';
 import type { Grid } from './launch-configuration.ts';
 import type { LateArgument, Program } from './program.ts';

@@ -20,9 +20,10 @@ import type {
 import type { KvShape, KvStore } from '../kv.ts';
 import type { MatmulPrecision } from '../precision.ts';
 import type { DraftOutput, DraftRow, StepOutput, StepSegment } from '../step.ts';
+import { architectureName } from './architecture.ts';
 import type { DeviceProperties } from './device.ts';
 import { CudaDraftOutput } from './draft-output.ts';
-import { architectureName } from './kernels.ts';
+import { compileModules, type Compilation, type KernelModules } from './kernel-modules.ts';
 import { guardLibraries } from './library-guard.ts';
 import type { CudaLibraries } from './libraries.ts';
 import { Card } from './shards/card.ts';
@@ -41,13 +42,11 @@ import { CudaStepOutput } from './step-output.ts';
 import { StepPrograms } from './step-programs.ts';
 import type { CudaValue } from './values.ts';
 
-export interface CudaOptions {
+export interface CudaOptions extends Compilation {
   readonly libraries: CudaLibraries;
   /** Of each shard the card: another one each, or the same for all. */
   readonly devices: readonly DeviceProperties[];
   readonly precision: MatmulPrecision;
-  /** Where compiled kernels are kept. */
-  readonly cacheFolder: string;
 }
 
 /** One thread gives the devices their work. */
@@ -70,13 +69,14 @@ export class CudaBackend implements Backend {
   /** Adapters that are freed after the computation in hand. */
   readonly #unloaded: ShardedSlot[] = [];
 
-  constructor({ devices, precision, cacheFolder, ...given }: CudaOptions) {
+  private constructor({ devices, precision, ...given }: CudaOptions, modules: ReadonlyMap<string, KernelModules>) {
     const libraries = guardLibraries(given.libraries);
     const owned = this.#owned;
     try {
       const cards = new Map<number, Card>();
       for (const device of devices) {
-        if (!cards.has(device.index)) cards.set(device.index, owned.add(new Card(libraries, device, cacheFolder)));
+        const code = present(modules.get(architectureName(device)), 'kernels');
+        if (!cards.has(device.index)) cards.set(device.index, owned.add(new Card(libraries, device, code)));
       }
       this.#cards = [...cards.values()];
       this.#collectives = openCollectives(libraries, this.#cards, devices.length, owned);
@@ -92,6 +92,16 @@ export class CudaBackend implements Backend {
       owned.dispose();
       throw error;
     }
+  }
+
+  /** Throws ENGINE_LIBRARY where a kernel does not compile. Cards of one architecture share what is compiled. */
+  static async open(options: CudaOptions): Promise<CudaBackend> {
+    const modules = new Map<string, KernelModules>();
+    for (const device of options.devices) {
+      const name = architectureName(device);
+      if (!modules.has(name)) modules.set(name, await compileModules(options.libraries.nvrtc, device, options));
+    }
+    return new CudaBackend(options, modules);
   }
 
   /** As much as all shards together may take where each takes the same: what the card with the least room allows. */

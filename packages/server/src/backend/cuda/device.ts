@@ -3,10 +3,12 @@
 import { countHandle } from '../../base/handles.ts';
 import { LoraxError } from '../../base/errors.ts';
 import type { Pointer } from '../../native/ffi.ts';
+import type { Architecture } from './architecture.ts';
 import { forgetContext, inContext } from './context.ts';
 import { DeviceMemory } from './device-memory.ts';
 import { requireSuccess, resultName, type Driver } from './driver.ts';
-import { Kernels, type Architecture } from './kernels.ts';
+import type { KernelModules } from './kernel-modules.ts';
+import { Kernels } from './kernels.ts';
 import { CUBLAS_EXECUTION_FAILED, type CublasFunctions } from './cublas.ts';
 import type { CudaLibraries } from './libraries.ts';
 
@@ -86,7 +88,7 @@ export class CudaDevice {
   readonly cublas: CublasFunctions;
   readonly kernels: Kernels;
 
-  constructor({ driver, cublas, nvrtc }: CudaLibraries, properties: DeviceProperties, cacheFolder: string) {
+  constructor({ driver, cublas }: CudaLibraries, properties: DeviceProperties, modules: KernelModules) {
     this.properties = properties;
     const context = new BigUint64Array(1);
     requireSuccess(driver.retainContext(context, properties.index), `device ${properties.index}`);
@@ -95,7 +97,7 @@ export class CudaDevice {
     this.driver = inContext(driver, driver, this.context);
     this.cublas = inContext(cublas, driver, this.context, CUBLAS_EXECUTION_FAILED);
     try {
-      this.kernels = new Kernels({ driver: this.driver, nvrtc }, properties, cacheFolder);
+      this.kernels = new Kernels(this.driver, properties, modules);
     } catch (error) {
       this.#release();
       throw error;

@@ -2,7 +2,7 @@
 
 import type { Pointer } from '../../native/ffi.ts';
 import type { Dtype } from '../../weights/tensor-view.ts';
-import type { KernelName } from './kernels.ts';
+import type { KernelName } from './kernel-files.ts';
 import type { Program } from './program.ts';
 import type { Operand } from './rounding.ts';
 import type { CudaValue } from './values.ts';

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { KERNEL_FILES, readKernelSource } from './kernels.ts';
+import { KERNEL_FILES, readKernelSource } from './kernel-files.ts';
 import type { KernelSource } from './nvrtc.ts';
 
 const KERNEL = /extern "C" __global__ void (?:__\w+__\([^)]*\) )*(\w+)\(([^)]*)\) \{([^]*?)\n\}/g;

@@ -23,14 +23,18 @@ export class ModuleCache {
     this.#folder = folder;
   }
 
-  /** What was kept for the key, or what `compile` makes. */
-  get(key: ModuleKey, compile: () => Uint8Array): Uint8Array {
-    const path = join(this.#folder, moduleFileName(key));
-    return read(path) ?? this.#keep(path, compile());
+  /** What was kept for the key. */
+  find(key: ModuleKey): Uint8Array | undefined {
+    try {
+      return readFileSync(this.#path(key));
+    } catch {
+      return undefined;
+    }
   }
 
   /** Under its name only when it is whole: servers may start side by side. */
-  #keep(path: string, module: Uint8Array): Uint8Array {
+  keep(key: ModuleKey, module: Uint8Array): void {
+    const path = this.#path(key);
     const draft = `${path}.${process.pid}`;
     try {
       mkdirSync(this.#folder, { recursive: true, mode: 0o700 });
@@ -39,7 +43,10 @@ export class ModuleCache {
     } catch {
       // Read-only homes are common in containers.
     }
-    return module;
+  }
+
+  #path(key: ModuleKey): string {
+    return join(this.#folder, moduleFileName(key));
   }
 }
 
@@ -49,12 +56,4 @@ export function moduleFileName({ source, options, compilerVersion }: ModuleKey):
   const content = JSON.stringify([name, text, Object.entries(headers), options, compilerVersion]);
   const hash = createHash('sha256').update(content).digest('hex').slice(0, 32);
   return `${name.replace(/\.cu$/, '')}-${hash}.cubin`;
-}
-
-function read(path: string): Uint8Array | undefined {
-  try {
-    return readFileSync(path);
-  } catch {
-    return undefined;
-  }
 }

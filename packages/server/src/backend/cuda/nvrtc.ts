@@ -1,4 +1,4 @@
-/** Compiles kernels with NVRTC, for one architecture, to machine code. Knows no files and no devices. */
+/** Compiles kernels with NVRTC to machine code while the event loop stays free. Knows no files and no devices. */
 
 import { LoraxError } from '../../base/errors.ts';
 import type { Pointer, SharedLibrary } from '../../native/ffi.ts';
@@ -7,13 +7,15 @@ const PROTOTYPES = {
   version: 'int nvrtcVersion(void *major, void *minor)',
   createProgram:
     'int nvrtcCreateProgram(void *program, const char *source, const char *name, int headerCount, const char **headers, const char **includeNames)',
-  compileProgram: 'int nvrtcCompileProgram(void *program, int optionCount, const char **options)',
   destroyProgram: 'int nvrtcDestroyProgram(void *program)',
   logSize: 'int nvrtcGetProgramLogSize(void *program, void *size)',
   log: 'int nvrtcGetProgramLog(void *program, void *log)',
   cubinSize: 'int nvrtcGetCUBINSize(void *program, void *size)',
   cubin: 'int nvrtcGetCUBIN(void *program, void *cubin)',
 } as const;
+
+/** Takes seconds, and may run for several programs at the same time. */
+const COMPILE_PROGRAM = 'int nvrtcCompileProgram(void *program, int optionCount, const char **options)';
 
 type Size = BigUint64Array;
 
@@ -23,7 +25,7 @@ export interface Nvrtc {
     program: BigUint64Array,
     ...source: [source: string, name: string, headerCount: number, headers: string[], includeNames: string[]]
   ): number;
-  compileProgram(program: Pointer, optionCount: number, options: string[]): number;
+  compileProgram(program: Pointer, optionCount: number, options: string[]): Promise<number>;
   destroyProgram(program: BigUint64Array): number;
   logSize(program: Pointer, size: Size): number;
   log(program: Pointer, log: Uint8Array): number;
@@ -33,7 +35,7 @@ export interface Nvrtc {
 
 export function bindNvrtc(library: SharedLibrary): Nvrtc {
   const functions = Object.entries(PROTOTYPES).map(([name, prototype]) => [name, library.func(prototype)] as const);
-  return Object.fromEntries(functions) as unknown as Nvrtc;
+  return { ...Object.fromEntries(functions), compileProgram: library.asyncFunc(COMPILE_PROGRAM) } as unknown as Nvrtc;
 }
 
 /** `13.0`. */
@@ -51,14 +53,18 @@ export interface KernelSource {
 }
 
 /** The machine code. Throws ENGINE_LIBRARY with the compiler's words. */
-export function compileKernels(nvrtc: Nvrtc, source: KernelSource, options: readonly string[]): Uint8Array {
+export async function compileKernels(
+  nvrtc: Nvrtc,
+  source: KernelSource,
+  options: readonly string[],
+): Promise<Uint8Array> {
   const { name, text, headers } = source;
   const program = new BigUint64Array(1);
   const [names, texts] = [Object.keys(headers), Object.values(headers)];
   requireStatus(nvrtc.createProgram(program, text, name, names.length, texts, names), name);
   try {
     const handle = program[0]!;
-    if (nvrtc.compileProgram(handle, options.length, [...options]) !== 0) {
+    if ((await nvrtc.compileProgram(handle, options.length, [...options])) !== 0) {
       throw new LoraxError('ENGINE_LIBRARY', { reason: `${name} does not compile: ${readLog(nvrtc, handle)}` });
     }
     const size = new BigUint64Array(1);

@@ -3,7 +3,7 @@ import { describe, it } from 'node:test';
 import type { Projection } from '../backend.ts';
 import type { MatmulPrecision } from '../precision.ts';
 import { Places } from './adapter-table.ts';
-import type { Architecture } from './kernels.ts';
+import type { Architecture } from './architecture.ts';
 import { groupProjections } from './products.ts';
 import { projectRows } from './row-operations.ts';
 import { FakeDevice } from './testing/fake-device.ts';

@@ -12,7 +12,7 @@ import type { Dtype } from '../../weights/tensor-view.ts';
 import type { Cublas, Product } from './cublas.ts';
 import { ELEMENT_TYPE } from './element-types.ts';
 import { fewKernel, multiplyFew } from './few-product.ts';
-import { isHopper } from './kernels.ts';
+import { isHopper } from './architecture.ts';
 import type { Program } from './program.ts';
 import { claimOperand, type Operand } from './rounding.ts';
 import type { Slab } from './slab.ts';

@@ -11,7 +11,7 @@ import type { CudaDevice } from './device.ts';
 import { requireSuccess } from './driver.ts';
 import { perElement } from './grids.ts';
 import { InputBlock, type InputData } from './input-block.ts';
-import type { KernelName } from './kernels.ts';
+import type { KernelName } from './kernel-files.ts';
 import type { Grid } from './launch-configuration.ts';
 import type { Scalar } from './launch-parameters.ts';
 import type { Meeting } from './shards/collectives.ts';

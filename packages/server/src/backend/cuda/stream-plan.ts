@@ -1,6 +1,6 @@
 /** How products whose matrix streams through shared memory are divided over blocks. Pure arithmetic, of shapes alone. */
 
-import type { KernelName } from './kernels.ts';
+import type { KernelName } from './kernel-files.ts';
 import type { Grid } from './launch-configuration.ts';
 
 /** As stream.cuh declares them. */

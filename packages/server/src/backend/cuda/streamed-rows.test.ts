@@ -16,7 +16,8 @@ import type { AdapterSlot } from '../adapters.ts';
 import type { MatmulPrecision } from '../precision.ts';
 import type { StepSegment } from '../step.ts';
 import { chooseDevices, listDevices } from './device.ts';
-import { isHopper, Kernels } from './kernels.ts';
+import { isHopper } from './architecture.ts';
+import { Kernels } from './kernels.ts';
 import { loadCudaLibraries } from './libraries.ts';
 
 /** Activations are rounded to 16 bits, of which a logit is a sum. */

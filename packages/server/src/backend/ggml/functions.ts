@@ -129,18 +129,10 @@ export type Ggml = Bound<typeof PROTOTYPES> &
     compute(backend: Pointer, graph: Pointer): Promise<number>;
   };
 
-interface AsyncFunction {
-  async(...args: [...Argument[], (error: Error | null, result: number) => void]): void;
-}
-
 declareStruct('ggml_init_params', { mem_size: 'size_t', mem_buffer: 'void *', no_alloc: 'bool' });
 
 export function bindGgml(base: SharedLibrary, registry: SharedLibrary): Ggml {
-  const graphCompute = base.func<AsyncFunction>('int ggml_backend_graph_compute(void *backend, void *graph)');
-  const compute = (backend: Pointer, graph: Pointer): Promise<number> =>
-    new Promise((resolve, reject) =>
-      graphCompute.async(backend, graph, (error, status) => (error ? reject(error) : resolve(status))),
-    );
+  const compute = base.asyncFunc<Ggml['compute']>('int ggml_backend_graph_compute(void *backend, void *graph)');
   return { ...bindAll(base, PROTOTYPES), ...bindAll(registry, REGISTRY_PROTOTYPES), compute };
 }
 

@@ -1,12 +1,10 @@
 /** What a card chooses from rows of logits, against the sampler's choices from the same rows. Runs only where there is a card. */
 
 import assert from 'node:assert/strict';
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { Arena } from '../../backend/cuda/arena.ts';
 import { chooseDevices, CudaDevice, listDevices } from '../../backend/cuda/device.ts';
+import { compileModules } from '../../backend/cuda/kernel-modules.ts';
 import { loadCudaLibraries } from '../../backend/cuda/libraries.ts';
 import { Program } from '../../backend/cuda/program.ts';
 import { chooseTokens, RowChoices } from '../../backend/cuda/row-choices.ts';
@@ -32,6 +30,9 @@ const UNDECIDED_SHARE = 0.01;
 
 const WATERMARK = { gamma: 0.5, delta: 2 };
 
+/** Cannot be made: what is compiled is not kept. */
+const NO_FOLDER = '/dev/null/kernels';
+
 interface Row {
   readonly logits: Float32Array;
   /** Undefined draws nothing. */
@@ -39,17 +40,22 @@ interface Row {
 }
 
 class Card {
-  readonly #folder = mkdtempSync(join(tmpdir(), 'lorax-draws-'));
   readonly #device: CudaDevice;
   readonly #stream: Stream;
   readonly #arena: Arena;
 
-  constructor() {
-    const libraries = loadCudaLibraries();
-    const [properties] = chooseDevices(listDevices(libraries.driver), undefined, 1);
-    this.#device = new CudaDevice(libraries, properties!, this.#folder);
+  private constructor(device: CudaDevice) {
+    this.#device = device;
     this.#stream = new Stream(this.#device.driver);
     this.#arena = new Arena(this.#device);
+  }
+
+  static async open(): Promise<Card> {
+    const libraries = loadCudaLibraries();
+    const [properties] = chooseDevices(listDevices(libraries.driver), undefined, 1);
+    const { signal } = new AbortController();
+    const modules = await compileModules(libraries.nvrtc, properties!, { cacheFolder: NO_FOLDER, signal });
+    return new Card(new CudaDevice(libraries, properties!, modules));
   }
 
   /** Each row a segment of its own. */
@@ -90,13 +96,12 @@ class Card {
     this.#arena.dispose();
     this.#stream.dispose();
     this.#device.dispose();
-    rmSync(this.#folder, { recursive: true, force: true });
   }
 }
 
 describe('choices of a card', { skip: whyNoCard() }, () => {
   let card: Card;
-  before(() => void (card = new Card()));
+  before(async () => void (card = await Card.open()));
   after(() => {
     card.dispose();
     assert.deepEqual(liveHandles(), {});

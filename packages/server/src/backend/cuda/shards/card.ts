@@ -4,6 +4,7 @@ import { Owned } from '../../../base/owned.ts';
 import type { LoadDevice } from '../adapted-rows.ts';
 import { Cublas } from '../cublas.ts';
 import { CudaDevice, type DeviceProperties } from '../device.ts';
+import type { KernelModules } from '../kernel-modules.ts';
 import type { CudaLibraries } from '../libraries.ts';
 import { Stream } from '../stream.ts';
 import { Uploader } from '../uploader.ts';
@@ -15,9 +16,9 @@ export class Card implements LoadDevice {
   readonly uploader: Uploader;
   readonly #owned = new Owned();
 
-  constructor(libraries: CudaLibraries, properties: DeviceProperties, cacheFolder: string) {
+  constructor(libraries: CudaLibraries, properties: DeviceProperties, modules: KernelModules) {
     try {
-      this.device = this.#owned.add(new CudaDevice(libraries, properties, cacheFolder));
+      this.device = this.#owned.add(new CudaDevice(libraries, properties, modules));
       const { driver, cublas } = this.device;
       this.stream = this.#owned.add(new Stream(driver));
       this.cublas = this.#owned.add(new Cublas(cublas, driver, this.stream.handle));

@@ -10,8 +10,9 @@ import type { Pointer } from '../../../native/ffi.ts';
 import { Owned } from '../../../base/owned.ts';
 import { Random } from '../../../testing/random.ts';
 import { captureGraphs } from '../captured-graph.ts';
-import { CudaDevice, listDevices } from '../device.ts';
+import { CudaDevice, listDevices, type DeviceProperties } from '../device.ts';
 import { requireSuccess } from '../driver.ts';
+import { compileModules, type KernelModules } from '../kernel-modules.ts';
 import { guardLibraries } from '../library-guard.ts';
 import { loadCudaLibraries } from '../libraries.ts';
 import { readInto } from '../device-rows.ts';
@@ -49,6 +50,8 @@ const WAYS = {
   },
 } as const satisfies Record<string, { indices: readonly number[]; open: (cards: readonly MeetingCard[]) => Way }>;
 
+type Placed = (typeof WAYS)[keyof typeof WAYS];
+
 /** Kernels are compiled once. */
 const kernelFolder = mkdtempSync(join(tmpdir(), 'lorax-peers-'));
 after(() => rmSync(kernelFolder, { recursive: true }));
@@ -58,17 +61,24 @@ class Cards {
   readonly way: Way;
   readonly #owned = new Owned();
 
-  constructor({ indices, open }: (typeof WAYS)[keyof typeof WAYS]) {
+  private constructor({ indices, open }: Placed, found: readonly DeviceProperties[], modules: KernelModules) {
     const libraries = guardLibraries(loadCudaLibraries());
-    const found = listDevices(libraries.driver);
     const devices = [...new Set<number>(indices)].map((index) => {
-      return this.#owned.add(new CudaDevice(libraries, found[index]!, kernelFolder));
+      return this.#owned.add(new CudaDevice(libraries, found[index]!, modules));
     });
     this.members = indices.map((index) => {
       const device = devices[index]!;
       return { device, stream: this.#owned.add(new Stream(device.driver)) };
     });
     this.way = this.#owned.add<Way>(open(this.members));
+  }
+
+  /** Of a machine whose cards are alike. */
+  static async open(placed: Placed): Promise<Cards> {
+    const { driver, nvrtc } = loadCudaLibraries();
+    const found = listDevices(driver);
+    const { signal } = new AbortController();
+    return new Cards(placed, found, await compileModules(nvrtc, found[0]!, { cacheFolder: kernelFolder, signal }));
   }
 
   /** Where on each card its values are. */
@@ -144,7 +154,7 @@ function valueAt(parts: readonly Float32Array[], widths: readonly number[], row:
 describe('exchanges between shards', () => {
   for (const [name, way] of Object.entries(WAYS)) {
     it(`${name}, are whole on each, whatever was exchanged before`, { skip: whyNot(way.indices) }, async () => {
-      const cards = new Cards(way);
+      const cards = await Cards.open(way);
       const most = new Set<number>(way.indices).size === 1 ? MOST_ON_ONE_CARD : Infinity;
       try {
         for (const [i, count] of COUNTS.entries()) {
@@ -162,17 +172,21 @@ describe('exchanges between shards', () => {
     });
   }
 
-  it('leave sums to others that are large and of many cards, or no multiple of four', { skip: whyNot([0]) }, () => {
-    const cards = new Cards(WAYS['in the memory of one card, of three']);
-    for (const [address, count] of [
-      [256n, 4_194_308],
-      [256n, 6],
-      [260n, 4],
-    ] as const) {
-      assert.equal(cards.way.hold([{ kind: 'sum', address, count }]), false);
-    }
-    cards.dispose();
-  });
+  it(
+    'leave sums to others that are large and of many cards, or no multiple of four',
+    { skip: whyNot([0]) },
+    async () => {
+      const cards = await Cards.open(WAYS['in the memory of one card, of three']);
+      for (const [address, count] of [
+        [256n, 4_194_308],
+        [256n, 6],
+        [260n, 4],
+      ] as const) {
+        assert.equal(cards.way.hold([{ kind: 'sum', address, count }]), false);
+      }
+      cards.dispose();
+    },
+  );
 });
 
 /** What stands in the way of running with these cards; false where nothing does. */

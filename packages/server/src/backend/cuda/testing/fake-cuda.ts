@@ -107,7 +107,10 @@ export class FakeCuda {
   constructor(failure?: Failure, cardsReach = true) {
     this.#failure = failure;
     this.#cardsReach = cardsReach;
-    const library: SharedLibrary = { func: <T>(prototype: string) => this.#bind(nameOf(prototype)) as T };
+    const library: SharedLibrary = {
+      func: <T>(prototype: string) => this.#bind(nameOf(prototype)) as T,
+      asyncFunc: <T>(prototype: string) => later(this.#bind(nameOf(prototype))) as T,
+    };
     this.libraries = {
       ...{ driver: bindDriver(library), nvrtc: bindNvrtc(library), cublas: bindCublas(library) },
       openNccl: () => bindNccl(library),
@@ -191,6 +194,13 @@ function pinnedMemory(bytes: number): ArrayBuffer {
   const memory = PINNED.get(bytes) ?? new ArrayBuffer(bytes);
   PINNED.set(bytes, memory);
   return memory;
+}
+
+function later(call: (...args: Arguments) => number): (...args: Arguments) => Promise<number> {
+  return async (...args) => {
+    await new Promise(setImmediate);
+    return call(...args);
+  };
 }
 
 function libraryOf(name: string): keyof typeof RESULTS {

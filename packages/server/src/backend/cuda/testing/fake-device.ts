@@ -4,10 +4,11 @@ import { Owned } from '../../../base/owned.ts';
 import type { MatmulPrecision } from '../../precision.ts';
 import { AdapterProducts } from '../adapter-products.ts';
 import type { Places } from '../adapter-table.ts';
+import type { Architecture } from '../architecture.ts';
 import { Arena } from '../arena.ts';
 import { Cublas, type Product } from '../cublas.ts';
 import { CudaDevice } from '../device.ts';
-import type { Architecture } from '../kernels.ts';
+import { kernelFiles } from '../kernel-files.ts';
 import type { Grid } from '../launch-configuration.ts';
 import type { Argument } from '../launch-parameters.ts';
 import { Program } from '../program.ts';
@@ -36,9 +37,8 @@ export class FakeDevice {
 
   constructor(failure?: Failure, architecture: Architecture = HOPPER) {
     this.cuda = new FakeCuda(failure);
-    this.device = this.#owned.add(
-      new CudaDevice(this.cuda.libraries, { ...PROPERTIES, ...architecture }, '/dev/null/kernels'),
-    );
+    const modules = new Map(kernelFiles(architecture).map((file) => [file, new Uint8Array(1)]));
+    this.device = this.#owned.add(new CudaDevice(this.cuda.libraries, { ...PROPERTIES, ...architecture }, modules));
     const { driver, cublas } = this.device;
     this.stream = this.#owned.add(new Stream(driver));
     this.#cublas = this.#owned.add(new Cublas(cublas, driver, this.stream.handle));

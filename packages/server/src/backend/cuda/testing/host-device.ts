@@ -8,7 +8,7 @@ import { addressOf, copyBytes, viewMemory, type Pointer } from '../../../native/
 import type { DeviceMemory } from '../device-memory.ts';
 import type { CudaDevice } from '../device.ts';
 import { ELEMENT_TYPE } from '../element-types.ts';
-import type { KernelName } from '../kernels.ts';
+import type { KernelName } from '../kernel-files.ts';
 
 const FLOAT_BYTES = 4;
 
