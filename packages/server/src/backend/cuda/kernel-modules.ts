@@ -40,18 +40,15 @@ export async function compileModules(
   const files = describeFiles(nvrtc, architecture).map(({ file, key }) => ({ file, key, kept: cache.find(key) }));
   const missingCount = files.filter(({ kept }) => kept === undefined).length;
   const watch = missingCount > 0 ? onCompiling?.(architectureName(architecture), missingCount) : undefined;
-  const compile = async (key: ModuleKey): Promise<Uint8Array> => {
-    const code = await compileKernels(nvrtc, key.source, key.options);
-    cache.keep(key, code);
-    watch?.advance(1);
-    return code;
-  };
   try {
-    return new Map(
-      await mapLimited(files, AT_ONCE, signal, async ({ file, key, kept }) => {
-        return [file, kept ?? (await compile(key))] as const;
-      }),
-    );
+    const modules = await mapLimited(files, AT_ONCE, signal, async ({ file, key, kept }) => {
+      if (kept !== undefined) return [file, kept] as const;
+      const code = await compileKernels(nvrtc, key.source, key.options);
+      cache.keep(key, code);
+      watch?.advance(1);
+      return [file, code] as const;
+    });
+    return new Map(modules);
   } finally {
     watch?.done();
   }
