@@ -14,7 +14,7 @@ const FOLDER = fileURLToPath(new URL('../packages/server/src/backend/cuda/kernel
 
 /** The oldest that the kernels are for, and Hopper with what only it has. */
 const ARCHITECTURES = ['sm_80', 'sm_90a'];
-/** As kernels.ts has it. */
+/** As kernel-files.ts has them. */
 const HOPPER_SOURCES = ['streamed-products.cu', 'streamed-pairs.cu'];
 
 const version = spawnSync('nvcc', ['--version'], { encoding: 'utf8' });

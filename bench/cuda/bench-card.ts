@@ -80,7 +80,7 @@ async function measureSteps(
   }
 }
 
-/** Kernels are compiled anew. */
+/** Kernels are asked of the compiler anew, which may have kept them itself. */
 async function openCard(
   card: ChosenDevice,
   precision: CudaBenchOptions['precision'],
@@ -93,7 +93,7 @@ async function openCard(
     const backend = await openBackend(card, { threads: 1, precision, ggmlPath: undefined, kernelCacheFolder, signal });
     const kernelsMs = performance.now() - begun;
     const machine = describeMachine(backend.description);
-    reporter.say(`${machineText(machine)}, precision ${precision}; kernels compiled in ${kernelsMs.toFixed(0)} ms`);
+    reporter.say(`${machineText(machine)}, precision ${precision}; kernels loaded in ${kernelsMs.toFixed(0)} ms`);
     reporter.record('machine', { ...machine, precision, kernelsMs });
     return backend;
   } finally {

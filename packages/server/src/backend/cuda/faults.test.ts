@@ -12,6 +12,7 @@ import { oneSlot, type StepSegment } from '../step.ts';
 import { CudaBackend } from './cuda-backend.ts';
 import type { DeviceProperties } from './device.ts';
 import { FakeCuda, type Failure } from './testing/fake-cuda.ts';
+import { NO_FOLDER } from './testing/no-folder.ts';
 
 const TINY = makeTinyModel({ num_hidden_layers: 1 });
 const CARD = { index: 0, name: 'a card', major: 9, minor: 0, multiprocessorCount: 4, totalBytes: 2 ** 33 };
@@ -33,8 +34,6 @@ const LAYOUTS: readonly Layout[] = [
   { where: 'on two cards that do not reach each other', devices: TWO_CARDS, stride: 7, reach: false },
 ];
 
-/** Cannot be made, so that every backend compiles its kernels. */
-const NO_FOLDER = '/dev/null/kernels';
 const ADAPTER = { rank: 3, targets: ['q_proj', 'down_proj'], dora: true };
 const PROMPT = [5, 6, 7];
 
@@ -176,7 +175,7 @@ for (const layout of LAYOUTS) {
         assert.ok([undefined, 'GENERATION'].includes(codeOf(later)), String(later));
         opened += later === undefined ? 0 : 1;
       }
-      assert.ok(opened > count / stride / 3, 'many calls are of a backend that was opened');
+      assert.ok(opened > (0.45 * count) / stride, 'about half of the calls or more are of a backend that was opened');
     });
   });
 }

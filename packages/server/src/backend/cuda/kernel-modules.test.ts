@@ -6,6 +6,7 @@ import { afterEach, beforeEach, describe, it } from 'node:test';
 import { kernelFiles, type KernelFile } from './kernel-files.ts';
 import { compileModules, type Compilation, type KernelModules } from './kernel-modules.ts';
 import type { Nvrtc } from './nvrtc.ts';
+import { NO_FOLDER } from './testing/no-folder.ts';
 
 const HOPPER = { major: 9, minor: 0 };
 const FILES = kernelFiles(HOPPER);
@@ -175,7 +176,7 @@ describe('compiling kernels', () => {
 
   it('compiles every time where nothing can be kept', async () => {
     for (const times of [1, 2]) {
-      const modules = begin({ cacheFolder: '/dev/null/kernels' });
+      const modules = begin({ cacheFolder: NO_FOLDER });
       await compiler.endAll();
       check(await modules);
       assert.equal(compiler.begun.length, times * FILES.length);

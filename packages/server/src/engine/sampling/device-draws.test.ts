@@ -21,6 +21,7 @@ import { GREEDY, type SamplingParams } from './params.ts';
 import { Sampler, type TokenChoice } from './sampler.ts';
 import { SamplingScratch } from './scratch.ts';
 import { TokenHistory } from './token-history.ts';
+import { NO_FOLDER } from '../../backend/cuda/testing/no-folder.ts';
 
 /** The host computes in double precision, the card gives log-probabilities in single, relative to the larger of them and 1. */
 const TOLERANCE = 2e-6;
@@ -29,9 +30,6 @@ const TOLERANCE = 2e-6;
 const UNDECIDED_SHARE = 0.01;
 
 const WATERMARK = { gamma: 0.5, delta: 2 };
-
-/** Cannot be made: what is compiled is not kept. */
-const NO_FOLDER = '/dev/null/kernels';
 
 interface Row {
   readonly logits: Float32Array;
